@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"smartvm.dev/go/internal/procid"
+	"smartvm.dev/go/internal/reaper"
+	"smartvm.dev/go/internal/ringlog"
+)
+
+const (
+	// How long descendants of a VMM that is gone have to die of SIGKILL, and its pipes to run dry.
+	orphanGrace = 2 * time.Second
+	drainGrace  = 500 * time.Millisecond
+)
+
+// identity tells the keeper and the VMM apart from later processes with the same pids.
+type identity struct {
+	KeeperPid       int    `json:"keeperPid"`
+	KeeperStartTime string `json:"keeperStartTime"`
+	VMMPid          int    `json:"vmmPid"`
+	VMMStartTime    string `json:"vmmStartTime"`
+	BootID          string `json:"bootId"`
+}
+
+type vmm struct {
+	identity  identity
+	startedAt time.Time
+	process   *reaper.Process
+	stdin     *os.File
+	console   *ringlog.Log
+	log       *ringlog.Log
+	outputs   []*os.File
+	drained   sync.WaitGroup
+}
+
+// spawn starts the VMM in a session of its own, away from the terminal's Ctrl-C. It must run on the main thread.
+func spawn(argv []string, console, log *ringlog.Log) (*vmm, error) {
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, os.NewSyscallError("prctl", err)
+	}
+	// A FIFO, for Firecracker's serial input takes no socket.
+	stdin, stdinWriter, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	stdoutReader, stdout, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	stderrReader, stderr, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	children := reaper.New()
+	process, err := children.Start(path, argv, &syscall.ProcAttr{
+		Env:   os.Environ(),
+		Files: []uintptr{stdin.Fd(), stdout.Fd(), stderr.Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+	})
+	for _, file := range []*os.File{stdin, stdout, stderr} {
+		file.Close()
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "exec", Path: path, Err: err}
+	}
+	v := &vmm{startedAt: time.Now(), process: process, stdin: stdinWriter, console: console, log: log}
+	// Before anything is reaped: a VMM that has died at once is still in /proc.
+	v.identity = identify(process.Pid)
+	go children.Run()
+	v.drain(stdoutReader, console)
+	v.drain(stderrReader, log)
+	return v, nil
+}
+
+func identify(pid int) identity {
+	// All three are files of /proc that exist for as long as both processes do.
+	keeperStart, _ := procid.StartTime(os.Getpid())
+	vmmStart, _ := procid.StartTime(pid)
+	bootID, _ := procid.BootID()
+	return identity{os.Getpid(), keeperStart, pid, vmmStart, bootID}
+}
+
+func (v *vmm) drain(from *os.File, to *ringlog.Log) {
+	v.outputs = append(v.outputs, from)
+	v.drained.Go(func() {
+		io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, 64<<10))
+	})
+}
+
+type exitRecord struct {
+	ExitCode  *int    `json:"exitCode"`
+	Signal    *string `json:"signal"`
+	Reason    string  `json:"reason"`
+	StartedAt string  `json:"startedAt"`
+	ExitedAt  string  `json:"exitedAt"`
+}
+
+// finish clears up behind a VMM that has ended, closes its logs and answers exit.json's content.
+func (v *vmm) finish(reason string) []byte {
+	exitedAt := time.Now()
+	killOrphans(exitedAt.Add(orphanGrace))
+	for _, output := range v.outputs {
+		output.SetReadDeadline(time.Now().Add(drainGrace))
+	}
+	v.drained.Wait()
+	v.console.Close()
+	v.log.Close()
+	v.stdin.Close()
+	record := exitRecord{Reason: reason, StartedAt: isoTime(v.startedAt), ExitedAt: isoTime(exitedAt)}
+	if status := v.process.Status(); status.Signaled() {
+		name := unix.SignalName(status.Signal())
+		record.Signal = &name
+	} else {
+		code := status.ExitStatus()
+		record.ExitCode = &code
+	}
+	exit, err := json.Marshal(record)
+	if err != nil {
+		panic(err)
+	}
+	return append(exit, '\n')
+}
+
+// killOrphans ends what the VMM left behind, which the kernel has made our children: each that dies hands us its own.
+func killOrphans(deadline time.Time) {
+	for time.Now().Before(deadline) {
+		orphans, err := procid.Children(os.Getpid())
+		if err != nil || len(orphans) == 0 {
+			return
+		}
+		for _, pid := range orphans {
+			// Ours to reap, so the number can't have passed to anyone but another of our children.
+			unix.Kill(pid, unix.SIGKILL)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func isoTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -1,0 +1,69 @@
+/**
+ * Every code a {@link SmartVMError} can carry, with what it means and what to do about it.
+ * docs/errors.md is this table in print; a test holds the two together.
+ */
+export const ERROR_CODES = {
+  AGENT_FAILED: 'The guest agent refused or broke off a request. The message has its words.',
+  AGENT_UNREACHABLE: 'The guest agent did not answer. Look at the console tail in the error.',
+  API_BAD_ANSWER: 'The VMM answered with something that is not HTTP or not the expected JSON.',
+  API_REFUSED: 'The VMM refused a request. `status`, `faultMessage`, `method` and `path` say which and why.',
+  API_TIMEOUT: 'The VMM accepted a request and did not answer before its deadline.',
+  API_UNREACHABLE: 'Nothing answers on the VMM API socket, or it hung up in the middle of a call.',
+  BASE_IMAGE_ARTIFACT_FAILED: 'A kernel or root file system could not be copied, fetched or verified.',
+  BASE_IMAGE_MANIFEST_FAILED: 'A base image manifest is missing or cannot be read.',
+  BOOT_TIMEOUT: 'The guest was not ready in time. The error has the last lines of its console.',
+  CANCELED: 'The AbortSignal of the call ended it.',
+  DIRECTORY_UNSAFE: 'A directory belongs to another user, is a link or is open to others. Remove it or name another.',
+  EXEC_TIMEOUT: 'A command in the guest ran longer than its `timeoutMs`; its process group was ended.',
+  FILE_WRITE_FAILED: 'A file of SmartVM could not be written; the cause has the system error.',
+  IMAGE_BUILD_FAILED: 'An image could not be built. The message has the tail of what the build tool said.',
+  IMAGE_KERNEL_UNSUPPORTED: 'A kernel cannot boot on this VMM. The message names kernels that can.',
+  IMAGE_UNKNOWN: 'No image of that name. The message lists those there are.',
+  INVALID_BASE_IMAGE_CACHE_LIMIT: '`maxStoredBaseImages` is not an integer of at least 1.',
+  INVALID_BASE_IMAGE_MANIFEST: 'A base image manifest breaks a rule. The message says which.',
+  INVALID_CONFIG: 'A VM configuration breaks rules. `details.errors` lists all of them.',
+  INVALID_ID: 'An id is not 1 to 64 letters, digits or hyphens with a letter or digit first.',
+  INVALID_INTERFACE_NAME:
+    'An interface name is not a valid Linux interface name (1 to 15 characters, no space or slash).',
+  INVALID_OPTION: 'An option has a value outside its range. The message says which and what it may be.',
+  INVALID_STATE: 'The VM is in a state in which that call is not legal. `details` has the state.',
+  INVALID_SUBNET: 'A subnet is not IPv4 CIDR notation with a prefix of /8 to /30.',
+  IP_EXHAUSTED: 'Every address of the subnet is taken.',
+  KEEPER_FAILED: 'The keeper of a VM could not be started, or broke off.',
+  MEMORY_EXCEEDED: 'The VM asks for more memory than the host has available.',
+  NO_CLIENT: 'The VM has not been started, so there is no API to call.',
+  SOCKET_PATH_TOO_LONG: 'A Unix socket path is longer than 107 bytes. Use a shorter runtime directory or id.',
+  START_FAILED: 'A step of the start failed; what the steps before it had made is undone. The cause says why.',
+  TOOL_FAILED: 'A host tool exited with an error. The message has its last words.',
+  TOOL_MISSING: 'A host tool is not installed. The message says which command installs it.',
+  VM_EXISTS: 'A VM with that id exists already.',
+  VMM_EXITED: 'The VMM process ended. `details` has its exit code or signal, and the tail of its output.',
+  VMM_NOT_FOUND: 'Neither a Firecracker with a usable KVM nor QEMU was found. The message says what to install.',
+  VMM_SPAWN_FAILED: 'The VMM executable could not be started.',
+} as const;
+
+export type SmartVMErrorCode = keyof typeof ERROR_CODES;
+
+export interface SmartVMErrorOptions {
+  cause?: unknown;
+  /** Facts about the failure that a program can use. Never secrets. */
+  details?: Readonly<Record<string, unknown>>;
+}
+
+/** The one error class that SmartVM throws. Tell errors apart by `code`, never by `message`. */
+export class SmartVMError extends Error {
+  override readonly name = 'SmartVMError';
+  readonly code: SmartVMErrorCode;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: SmartVMErrorCode, message: string, options: SmartVMErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.details = options.details ?? {};
+  }
+}
+
+/** True for a `SmartVMError` with one of these codes (any code when none is given). */
+export function isSmartVMError(error: unknown, ...codes: SmartVMErrorCode[]): error is SmartVMError {
+  return error instanceof SmartVMError && (codes.length === 0 || codes.includes(error.code));
+}

@@ -1,0 +1,45 @@
+import { randomUUID } from 'node:crypto';
+import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { SmartVMError } from '../errors.js';
+
+/**
+ * Writes a whole file so that a reader sees the old content or the new, also after a power cut:
+ * temporary file, fsync, rename, fsync of the directory.
+ * @throws SmartVMError FILE_WRITE_FAILED; the final path is then as it was and no temporary file is left
+ */
+export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o600): Promise<void> {
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  try {
+    // 'wx' is O_EXCL: a planted link is an error, not a target.
+    await withFile(temporary, 'wx', mode, async (file) => {
+      await file.writeFile(data);
+      await file.chmod(mode); // the umask has no say
+      await file.sync();
+    });
+    await rename(temporary, path);
+    await syncDirectory(dirname(path));
+  } catch (cause) {
+    await unlink(temporary).catch(() => undefined);
+    throw new SmartVMError('FILE_WRITE_FAILED', `cannot write ${path}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Makes renames and unlinks in a directory durable. */
+export async function syncDirectory(path: string): Promise<void> {
+  await withFile(path, 'r', undefined, (directory) => directory.sync());
+}
+
+async function withFile(
+  path: string,
+  flags: string,
+  mode: number | undefined,
+  use: (file: FileHandle) => Promise<unknown>,
+): Promise<void> {
+  const file = await open(path, flags, mode);
+  try {
+    await use(file);
+  } finally {
+    await file.close();
+  }
+}

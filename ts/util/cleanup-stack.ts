@@ -1,0 +1,40 @@
+type Undo = () => unknown;
+
+interface Entry {
+  readonly name: string;
+  readonly undo: Undo;
+}
+
+/**
+ * Undos, popped in reverse order of their making. Bring-up pushes one a step; failure and tear-down run the same list.
+ * An undo that throws does not keep the others from running: all errors are reported together.
+ */
+export class CleanupStack {
+  #entries: Entry[] = [];
+
+  get size(): number {
+    return this.#entries.length;
+  }
+
+  push(name: string, undo: Undo): void {
+    this.#entries.push({ name, undo });
+  }
+
+  /**
+   * Runs and forgets every undo.
+   * @throws AggregateError when any of them threw, with every error, in the order in which they ran
+   */
+  async unwind(): Promise<void> {
+    const errors: Error[] = [];
+    for (let entry = this.#entries.pop(); entry; entry = this.#entries.pop()) {
+      try {
+        await entry.undo();
+      } catch (cause) {
+        errors.push(new Error(`undo of '${entry.name}' failed`, { cause }));
+      }
+    }
+    if (errors.length > 0) {
+      throw new AggregateError(errors, errors.map((error) => error.message).join('; '));
+    }
+  }
+}

@@ -1,0 +1,32 @@
+import { readFile } from 'node:fs/promises';
+
+/** What tells one process from every other: a pid alone is reused, a start time alone repeats after a reboot. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** Clock ticks since boot, field 22 of /proc/PID/stat. A string: it may pass 2^53. */
+  readonly startTime: string;
+  readonly bootId: string;
+}
+
+/** This boot's id, from the kernel. */
+export async function currentBootId(): Promise<string> {
+  return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+}
+
+/** The identity of a live process; undefined when there is none, or only a zombie. */
+export async function processIdentity(pid: number): Promise<ProcessIdentity | undefined> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+  // The command name (field 2) may hold spaces and parentheses: the fields are counted from its last ')'.
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [state, startTime] = [fields?.[0], fields?.[19]];
+  if (state === undefined || startTime === undefined || state === 'Z' || state === 'X') {
+    return undefined;
+  }
+  return { pid, startTime, bootId: await currentBootId() };
+}
+
+/** True while that very process lives; a zombie and a reused pid are not it. */
+export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
+  const now = await processIdentity(identity.pid);
+  return now !== undefined && now.startTime === identity.startTime && now.bootId === identity.bootId;
+}
