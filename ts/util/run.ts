@@ -1,18 +1,25 @@
 import { spawn } from 'node:child_process';
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
 import { SmartVMError } from '../errors.js';
 
 /** Debian's package for each host tool that is not part of every installation. */
 const PACKAGES: Readonly<Record<string, string>> = {
   'apt-get': 'apt',
+  depmod: 'kmod',
   'dpkg-deb': 'dpkg',
   mke2fs: 'e2fsprogs',
   mksquashfs: 'squashfs-tools',
   mmdebstrap: 'mmdebstrap',
   flock: 'util-linux',
   ip: 'iproute2',
+  newuidmap: 'uidmap',
   nft: 'nftables',
   'qemu-system-aarch64': 'qemu-system-arm',
   'qemu-system-x86_64': 'qemu-system-x86',
+  setpriv: 'util-linux',
+  unshare: 'util-linux',
   xz: 'xz-utils',
   zstd: 'zstd',
 };
@@ -74,11 +81,37 @@ function startError(tool: string, cause: NodeJS.ErrnoException, signal: AbortSig
     return new SmartVMError('CANCELED', `${tool} was canceled`, { cause });
   }
   if (cause.code === 'ENOENT') {
-    const hint = PACKAGES[tool] ? `; install it with: apt-get install ${PACKAGES[tool]}` : '';
-    return new SmartVMError('TOOL_MISSING', `${tool} is not installed${hint}`, { cause, details: { tool } });
+    return toolMissing([tool], cause);
   }
   return new SmartVMError('TOOL_FAILED', `${tool} could not be started: ${cause.message}`, {
     cause,
     details: { tool },
+  });
+}
+
+/**
+ * Says before a long job what would be missing in its middle.
+ * @throws SmartVMError TOOL_MISSING naming every tool that is not in PATH, and one command that installs them
+ */
+export async function requireTools(tools: readonly string[]): Promise<void> {
+  const folders = (process.env.PATH ?? '').split(':').filter(Boolean);
+  const found = async (tool: string) => {
+    const tries = await Promise.allSettled(folders.map((folder) => access(join(folder, tool), constants.X_OK)));
+    return tries.some(({ status }) => status === 'fulfilled');
+  };
+  const present = await Promise.all(tools.map(found));
+  const missing = tools.filter((_tool, index) => !present[index]);
+  if (missing.length > 0) {
+    throw toolMissing(missing);
+  }
+}
+
+function toolMissing(tools: readonly string[], cause?: unknown): SmartVMError {
+  const packages = [...new Set(tools.map((tool) => PACKAGES[tool]).filter(Boolean))];
+  const hint = packages.length > 0 ? `; install with: apt-get install ${packages.join(' ')}` : '';
+  const verb = tools.length > 1 ? 'are' : 'is';
+  return new SmartVMError('TOOL_MISSING', `${tools.join(', ')} ${verb} not installed${hint}`, {
+    cause,
+    details: { tool: tools[0], tools },
   });
 }

@@ -51,26 +51,26 @@ func spawn(argv []string, console, log *ringlog.Log) (*vmm, error) {
 		return nil, os.NewSyscallError("prctl", err)
 	}
 	// A FIFO, for Firecracker's serial input takes no socket.
-	stdin, stdinWriter, err := os.Pipe()
+	stdin, stdinWriter, err := pipe(1)
 	if err != nil {
 		return nil, err
 	}
-	stdoutReader, stdout, err := os.Pipe()
+	stdout, stdoutReader, err := pipe(0)
 	if err != nil {
 		return nil, err
 	}
-	stderrReader, stderr, err := os.Pipe()
+	stderr, stderrReader, err := pipe(0)
 	if err != nil {
 		return nil, err
 	}
 	children := reaper.New()
 	process, err := children.Start(path, argv, &syscall.ProcAttr{
 		Env:   os.Environ(),
-		Files: []uintptr{stdin.Fd(), stdout.Fd(), stderr.Fd()},
+		Files: []uintptr{uintptr(stdin), uintptr(stdout), uintptr(stderr)},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
 	})
-	for _, file := range []*os.File{stdin, stdout, stderr} {
-		file.Close()
+	for _, fd := range []int{stdin, stdout, stderr} {
+		unix.Close(fd)
 	}
 	if err != nil {
 		return nil, &os.PathError{Op: "exec", Path: path, Err: err}
@@ -82,6 +82,18 @@ func spawn(argv []string, console, log *ringlog.Log) (*vmm, error) {
 	v.drain(stdoutReader, console)
 	v.drain(stderrReader, log)
 	return v, nil
+}
+
+// pipe answers a blocking end for the VMM, and our end of it, with deadlines: end 0, which reads, or 1, which writes.
+func pipe(ours int) (int, *os.File, error) {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		return 0, nil, os.NewSyscallError("pipe2", err)
+	}
+	if err := unix.SetNonblock(ends[ours], true); err != nil {
+		return 0, nil, os.NewSyscallError("fcntl", err)
+	}
+	return ends[1-ours], os.NewFile(uintptr(ends[ours]), "pipe"), nil
 }
 
 func identify(pid int) identity {

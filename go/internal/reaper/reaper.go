@@ -14,6 +14,8 @@ type Reaper struct {
 	mu    sync.Mutex
 	owned map[int]*Process
 	chld  chan os.Signal
+	// Closed when there is no child left, for those who wait for that.
+	childless []chan struct{}
 }
 
 // Process is a child that a Reaper started.
@@ -48,6 +50,12 @@ func (r *Reaper) reap() {
 		if err == syscall.EINTR {
 			continue
 		}
+		if err == syscall.ECHILD {
+			for _, waiter := range r.childless {
+				close(waiter)
+			}
+			r.childless = nil
+		}
 		if err != nil || pid <= 0 {
 			return
 		}
@@ -57,6 +65,16 @@ func (r *Reaper) reap() {
 			close(p.done)
 		}
 	}
+}
+
+// Childless answers a channel that closes when this process has no children, orphans included.
+func (r *Reaper) Childless() <-chan struct{} {
+	waiter := make(chan struct{})
+	r.mu.Lock()
+	r.childless = append(r.childless, waiter)
+	r.mu.Unlock()
+	r.reap()
+	return waiter
 }
 
 // Start runs an executable. With attr.Sys.Pdeathsig the caller's thread must outlive the child.
