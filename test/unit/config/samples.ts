@@ -1,0 +1,62 @@
+import type { IMicroVMConfig } from '../../../ts/config/types.js';
+
+const rateLimiter = () => ({
+  bandwidth: { size: 1_000_000, refillTime: 100, oneTimeBurst: 5_000_000 },
+  ops: { size: 0, refillTime: 0, oneTimeBurst: 0 },
+});
+
+export const rootDrive = () => ({
+  driveId: 'root',
+  pathOnHost: '/d/root',
+  isRootDevice: true,
+  isReadOnly: true,
+  partuuid: '0eaa91a0-01',
+  cacheType: 'Writeback' as const,
+  ioEngine: 'Async' as const,
+  rateLimiter: rateLimiter(),
+});
+
+export const vhostUserDrive = () => ({ driveId: 'data_1', socket: '/run/vhost.sock' });
+
+export const boundInterface = () => ({
+  ifaceId: 'eth0',
+  hostDevName: 'tap0',
+  guestMac: '02:00:00:00:00:0a',
+  mtu: 1500,
+  rxRateLimiter: rateLimiter(),
+  txRateLimiter: rateLimiter(),
+});
+
+/** Every part and every field that one configuration can have. */
+export function fullConfig() {
+  return {
+    id: 'web-1',
+    bootSource: { kernelImagePath: '/k/vmlinux', initrdPath: '/k/initrd', bootArgs: 'console=ttyS0' },
+    machineConfig: {
+      vcpuCount: 4,
+      memSizeMib: 512,
+      smt: true,
+      cpuTemplate: 'None',
+      trackDirtyPages: true,
+      hugePages: '2M',
+    },
+    drives: [rootDrive(), vhostUserDrive()],
+    networkInterfaces: [boundInterface()],
+    vsock: { guestCid: 3, udsPath: '/run/v.sock' },
+    balloon: {
+      amountMib: 512,
+      deflateOnOom: false,
+      statsPollingIntervalS: 1,
+      freePageHinting: true,
+      freePageReporting: true,
+    },
+    mmds: { version: 'V1', networkInterfaces: ['eth0'], ipv4Address: '169.254.169.250', imdsCompat: true },
+    logger: { logPath: '/l/log', level: 'Trace', showLevel: true, showLogOrigin: true, module: 'api_server::request' },
+    metrics: { metricsPath: '/l/metrics', emitId: true, properties: { tenant: 'a' } },
+  } satisfies IMicroVMConfig;
+}
+
+/** The least that is a valid configuration. */
+export function minimalConfig(): IMicroVMConfig {
+  return { bootSource: { kernelImagePath: '/k/vmlinux' } };
+}
