@@ -1,0 +1,177 @@
+import type { Dispatcher, Pool } from 'undici';
+import { assertSocketPath } from '../util/socket-path.js';
+import { type ApiCall, ApiError, refusal, transportError } from './api-error.js';
+
+export interface SocketClientOptions {
+  /** Path of the API's Unix socket, at most 107 bytes. */
+  socketPath: string;
+  /** Deadline of a call in milliseconds; 0 means none. Default 10,000. */
+  timeoutMs?: number;
+}
+
+export interface CallOptions {
+  /** Deadline of this call in milliseconds; 0 means none. Default: the client's. */
+  timeoutMs?: number | undefined;
+  /** Ends the call early, with CANCELED. */
+  signal?: AbortSignal | undefined;
+}
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+/** Firecracker serves 10 connections and answers the eleventh with 503; others may want theirs. */
+const MAX_CONNECTIONS = 4;
+/** The largest answers are `GET /vm/config` and `GET /mmds`, of at most a few hundred KiB. */
+const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
+/** Firecracker keeps idle connections; so do we, for as long as a client lives. */
+const KEEP_ALIVE_MS = 600_000;
+
+/**
+ * HTTP over the Unix socket of a VMM (or of a keeper): one deadline a call, typed errors, nothing else.
+ *
+ * Every method rejects with an {@link ApiError}: API_REFUSED (status 400 and above, with the VMM's `faultMessage`),
+ * API_BUSY (503: too many connections), API_TIMEOUT, API_UNREACHABLE (nobody listens, or hung up in mid-call),
+ * API_BAD_ANSWER (not HTTP, not JSON, or endless) or CANCELED.
+ */
+export class SocketClient {
+  readonly socketPath: string;
+  readonly #timeoutMs: number;
+  #pool: Promise<Pool> | undefined;
+  #closed = false;
+
+  /** @throws SmartVMError SOCKET_PATH_TOO_LONG: a longer path would reach another socket */
+  constructor(options: SocketClientOptions) {
+    assertSocketPath(options.socketPath);
+    this.socketPath = options.socketPath;
+    this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  }
+
+  /** The answer's JSON, typed by the caller. */
+  async get<T>(path: string, options?: CallOptions): Promise<T> {
+    return (await this.request('GET', path, undefined, options)) as T;
+  }
+
+  async put(path: string, body: unknown, options?: CallOptions): Promise<void> {
+    await this.request('PUT', path, body, options);
+  }
+
+  async patch(path: string, body: unknown, options?: CallOptions): Promise<void> {
+    await this.request('PATCH', path, body, options);
+  }
+
+  async delete(path: string, options?: CallOptions): Promise<void> {
+    await this.request('DELETE', path, undefined, options);
+  }
+
+  /** Any call: the JSON of a 2xx answer, or undefined when it has no body (204). */
+  async request(method: Dispatcher.HttpMethod, path: string, body?: unknown, options?: CallOptions): Promise<unknown> {
+    const call = { method, path, socketPath: this.socketPath };
+    return await this.#exchange(call, body, options, async (response) => {
+      const text = await readText(response, call);
+      if (response.statusCode >= 400) {
+        throw refusal(call, response.statusCode, text);
+      }
+      return text === '' ? undefined : parseJson(text, call, response.statusCode);
+    });
+  }
+
+  /** The body of a GET as it comes, for as long as it comes: no deadline, only the signal ends it early. */
+  async *stream(path: string, signal?: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
+    const call = { method: 'GET', path, socketPath: this.socketPath };
+    const response = await this.#exchange(call, undefined, { timeoutMs: 0, signal }, async (answer) => answer);
+    if (response.statusCode >= 400) {
+      throw refusal(call, response.statusCode, await readText(response, call));
+    }
+    try {
+      yield* response.body as AsyncIterable<Buffer>;
+    } catch (cause) {
+      throw transportError(call, cause as Error, 0);
+    }
+  }
+
+  /** Waits for the calls under way, then closes the connections. Later calls are API_UNREACHABLE. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await (await this.#pool)?.close();
+  }
+
+  /** Cuts the calls under way. */
+  async destroy(): Promise<void> {
+    this.#closed = true;
+    await (await this.#pool)?.destroy();
+  }
+
+  async #exchange<T>(
+    call: ApiCall,
+    body: unknown,
+    options: CallOptions | undefined,
+    use: (response: Dispatcher.ResponseData) => Promise<T>,
+  ): Promise<T> {
+    if (this.#closed) {
+      throw new ApiError('API_UNREACHABLE', 'the client is closed', call);
+    }
+    const timeoutMs = options?.timeoutMs ?? this.#timeoutMs;
+    const signals = [options?.signal, timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined];
+    const signal = AbortSignal.any(signals.filter((each) => each !== undefined));
+    try {
+      this.#pool ??= openPool(this.socketPath);
+      const pool = await this.#pool;
+      const request = { method: call.method as Dispatcher.HttpMethod, path: call.path, signal, ...payload(body) };
+      return await use(await pool.request(request));
+    } catch (error) {
+      throw error instanceof ApiError ? error : transportError(call, reason(error, signal), timeoutMs);
+    }
+  }
+}
+
+/** undici takes 60 ms to load, which nobody should pay who makes no call. */
+async function openPool(socketPath: string): Promise<Pool> {
+  const { Pool } = await import('undici');
+  // undici's own timeouts are coarse (a second and more late): the signal of each call is its deadline.
+  return new Pool('http://localhost', {
+    socketPath,
+    connections: MAX_CONNECTIONS,
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+  });
+}
+
+/** A body of known length: undici then sends Content-Length, which Firecracker insists on. */
+function payload(body: unknown): { body?: Buffer; headers?: Record<string, string> } {
+  if (body === undefined) {
+    return {};
+  }
+  if (body instanceof Uint8Array) {
+    return { body: Buffer.from(body), headers: { 'content-type': 'application/octet-stream' } };
+  }
+  return { body: Buffer.from(JSON.stringify(body)), headers: { 'content-type': 'application/json' } };
+}
+
+async function readText(response: Dispatcher.ResponseData, call: ApiCall): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response.body as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_ANSWER_BYTES) {
+      throw new ApiError('API_BAD_ANSWER', `the answer is over ${MAX_ANSWER_BYTES} bytes`, call);
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function parseJson(text: string, call: ApiCall, status: number): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new ApiError('API_BAD_ANSWER', `the answer is not JSON: ${text.slice(0, 200)}`, call, { cause, status });
+  }
+}
+
+/** An aborted call rejects with whatever the socket said: the signal knows whether it was the deadline or the caller. */
+function reason(error: unknown, signal: AbortSignal): Error {
+  if (!signal.aborted) {
+    return error as Error;
+  }
+  const timedOut = (signal.reason as Error | undefined)?.name === 'TimeoutError';
+  return timedOut ? (signal.reason as Error) : new DOMException('canceled', 'AbortError');
+}

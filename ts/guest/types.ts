@@ -1,0 +1,72 @@
+import type { Readable, Writable } from 'node:stream';
+import type { SmartVMError } from '../errors.js';
+
+export interface SpawnOptions {
+  /** Working directory in the guest. Default: the user's home. */
+  cwd?: string | undefined;
+  /** Added to the guest's default environment. */
+  env?: Readonly<Record<string, string>> | undefined;
+  /** Name of a user in the guest's /etc/passwd. Default `root`. */
+  user?: string | undefined;
+}
+
+/** How a process in the guest ended: by exit code, or by signal. */
+export interface ProcessExit {
+  readonly exitCode: number | null;
+  /** With its prefix: `SIGTERM`. */
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** A process in the guest. Its streams carry backpressure: what is not read stops the process, not this program's memory. */
+export interface GuestProcess {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Signals the process's whole group. Default SIGTERM. */
+  kill(signal?: NodeJS.Signals): void;
+  /** Ends the process's whole group, and its streams. */
+  destroy(): void;
+  /**
+   * How it ended. Settles when both output streams have been read to their ends.
+   * @throws SmartVMError AGENT_UNREACHABLE or VMM_EXITED when the guest was lost before
+   */
+  wait(): Promise<ProcessExit>;
+}
+
+export interface ExecOptions extends SpawnOptions {
+  /** Runs a command given as one string by the guest's `sh -c`. Default false. */
+  shell?: boolean | undefined;
+  /** Written to the command's standard input, which is otherwise empty. */
+  stdin?: string | Uint8Array | undefined;
+  /** Ends the command's process group after this many milliseconds. Default: no limit. */
+  timeoutMs?: number | undefined;
+  /** Ends the command's process group. */
+  signal?: AbortSignal | undefined;
+  /** Most bytes kept of each stream. Default 100,000,000. */
+  maxOutputBytes?: number | undefined;
+}
+
+export interface ExecResult extends ProcessExit {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly durationMs: number;
+}
+
+/** The way into a guest that runs SmartVM's agent. */
+export interface Guest {
+  spawn(argv: readonly string[], options?: SpawnOptions): Promise<GuestProcess>;
+  exec(command: string | readonly string[], options?: ExecOptions): Promise<ExecResult>;
+  /** Asks the guest to end itself in order. */
+  shutdown(mode: 'reboot' | 'poweroff'): Promise<void>;
+  /** Ends the connection; whoever waits for something of the guest is told the reason. */
+  close(reason?: SmartVMError): void;
+}
+
+export interface DialOptions {
+  signal?: AbortSignal | undefined;
+  /** Finds the reason behind the loss of an open connection, such as the end of the VMM. Default: the loss itself. */
+  explain?: ((error: SmartVMError) => Promise<unknown>) | undefined;
+}
+
+/** Connects to the agent of one VM. @throws SmartVMError AGENT_UNREACHABLE while it is not up, CANCELED */
+export type DialGuest = (options: DialOptions) => Promise<Guest>;

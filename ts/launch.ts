@@ -1,0 +1,96 @@
+import { join } from 'node:path';
+import type { IMicroVMConfig } from './config/types.js';
+import { GuestConnection } from './guest/connection.js';
+import { generateVmKeys, type VmKeys } from './guest/keys.js';
+import type { DialGuest } from './guest/types.js';
+import type { BootImage, ImageProgress } from './images/image-manager.js';
+import { perVmInitramfs } from './images/initramfs.js';
+import { createOverlayDrive } from './images/overlay.js';
+
+export interface LaunchOptions {
+  /** 1 to 64 letters, digits or hyphens. Default: made up. */
+  id?: string | undefined;
+  /** Default `debian`. */
+  image?: string | undefined;
+  /** Virtual CPUs, 1 to 32. Default 1. */
+  vcpuCount?: number | undefined;
+  /** Memory in MiB. Default 256. */
+  memSizeMib?: number | undefined;
+  /** Size in MiB of the layer that takes the VM's writes, sparse on the host. Default 1,024. */
+  diskSizeMib?: number | undefined;
+  /** Default: the id. */
+  hostname?: string | undefined;
+  /** Added to the image's kernel command line. */
+  bootArgs?: string | undefined;
+  /** TAP devices of the host to give to the guest. Default: none. */
+  networkInterfaces?: IMicroVMConfig['networkInterfaces'];
+  /** Most milliseconds from the VMM's start to the guest's first answer. Default 60,000. */
+  timeoutMs?: number | undefined;
+  /** Ends the launch; once the VM runs it has no say. */
+  signal?: AbortSignal | undefined;
+  /** Told of each step where an image has to be made first. */
+  onProgress?: ((progress: ImageProgress) => void) | undefined;
+}
+
+/** Every VM has its own vsock socket, so the guest's context id need not differ. */
+const GUEST_CID = 3;
+const AGENT_PROTOCOL = 1;
+const INITRAMFS = 'initramfs.cpio';
+const OVERLAY = 'overlay.img';
+const VSOCK = 'vsock.sock';
+const DEFAULT_DISK_SIZE_MIB = 1024;
+
+/** The VM that runs an image: root file system read-only, a layer of its own for its writes, vsock for the agent. */
+export function launchConfig(id: string, runtimeDir: string, options: LaunchOptions, image: BootImage): IMicroVMConfig {
+  return {
+    id,
+    bootSource: {
+      kernelImagePath: image.kernelImagePath,
+      initrdPath: join(runtimeDir, INITRAMFS),
+      bootArgs: [image.bootArgs, options.bootArgs].filter((part) => part !== undefined).join(' '),
+    },
+    machineConfig: { vcpuCount: options.vcpuCount ?? 1, memSizeMib: options.memSizeMib ?? 256 },
+    drives: [
+      { driveId: 'rootfs', pathOnHost: image.rootfs.path, isRootDevice: true, isReadOnly: true },
+      { driveId: 'overlay', pathOnHost: join(runtimeDir, OVERLAY), isRootDevice: false, isReadOnly: false },
+    ],
+    ...(options.networkInterfaces ? { networkInterfaces: options.networkInterfaces } : {}),
+    vsock: { guestCid: GUEST_CID, udsPath: join(runtimeDir, VSOCK) },
+  };
+}
+
+/** Makes the files of a VM that are its own, and gives the way to the agent inside. */
+export async function prepareFiles(
+  id: string,
+  runtimeDir: string,
+  options: LaunchOptions,
+  image: BootImage,
+  cacheDir: string,
+): Promise<DialGuest> {
+  const keys = await generateVmKeys();
+  await Promise.all([
+    perVmInitramfs(image.initramfsPath, join(runtimeDir, INITRAMFS), guestConfig(id, options, image, keys)),
+    createOverlayDrive(cacheDir, join(runtimeDir, OVERLAY), options.diskSizeMib ?? DEFAULT_DISK_SIZE_MIB),
+  ]);
+  const udsPath = join(runtimeDir, VSOCK);
+  return (dialOptions) => GuestConnection.open({ ...dialOptions, udsPath, keys });
+}
+
+/** What the agent reads in /smartvm/config.json; drives have the names that their order gives them. */
+function guestConfig(id: string, options: LaunchOptions, image: BootImage, keys: VmKeys): object {
+  return {
+    protocol: AGENT_PROTOCOL,
+    id,
+    hostname: options.hostname ?? id,
+    root: {
+      device: '/dev/vda',
+      fsType: image.rootfs.fsType,
+      readOnly: true,
+      overlay: { device: '/dev/vdb', fsType: 'ext4' },
+    },
+    hostKey: keys.hostKey,
+    authorizedKeys: [keys.clientPublicKey],
+    seed: keys.seed,
+    timeMs: Date.now(),
+  };
+}

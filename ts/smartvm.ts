@@ -1,0 +1,156 @@
+import { randomBytes } from 'node:crypto';
+import { totalmem } from 'node:os';
+import { join } from 'node:path';
+import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
+import { assertVmId } from './config/ids.js';
+import type { IMicroVMConfig } from './config/types.js';
+import { SmartVMError } from './errors.js';
+import { BaseImageManager } from './images/base-image-manager.js';
+import { ImageManager } from './images/image-manager.js';
+import { type LaunchOptions, launchConfig, prepareFiles } from './launch.js';
+import { NetworkManager } from './network/network-manager.js';
+import { ensurePrivateDirectory } from './util/private-directory.js';
+import { assertSocketPath } from './util/socket-path.js';
+import { MicroVM } from './vm/micro-vm.js';
+import type { MicroVMOptions } from './vm/types.js';
+import { findVmm } from './vmm/find.js';
+import { type Arch, hostArch } from './vmm/host.js';
+
+export interface SmartVMOptions {
+  /** Where images are kept. Default `SMARTVM_DATA_DIR`, `/var/lib/smartvm` (root) or `~/.local/share/smartvm`. */
+  dataDir?: string;
+  /** Where running VMs have their directories. Default `SMARTVM_RUNTIME_DIR`, `/run/smartvm` (root) or `$XDG_RUNTIME_DIR/smartvm`. */
+  runtimeDir?: string;
+  /** Which VMM: Firecracker where KVM can run guests and QEMU elsewhere (`auto`, the default), or one of the two. */
+  vmm?: 'auto' | 'firecracker' | 'qemu';
+  /** A Firecracker to use whatever `vmm` says. */
+  firecrackerBinaryPath?: string;
+  /** Default: the host's. */
+  arch?: Arch;
+  /** Name of the host's bridge for VMs. Default `svbr0`. */
+  bridgeName?: string;
+  /** IPv4 subnet for VMs in CIDR notation. Default `172.30.0.0/24`. */
+  subnet?: string;
+}
+
+/** The composition root: images, network and the VMs that this program made. */
+export class SmartVM implements AsyncDisposable {
+  readonly imageManager: ImageManager;
+  readonly baseImageManager: BaseImageManager;
+  readonly networkManager: NetworkManager;
+  readonly #options: SmartVMOptions;
+  readonly #runtimeDir: string;
+  readonly #vms = new Map<string, MicroVM>();
+
+  /** Makes nothing on disk. @throws SmartVMError INVALID_SUBNET, INVALID_INTERFACE_NAME */
+  constructor(options: SmartVMOptions = {}) {
+    this.#options = options;
+    this.#runtimeDir = options.runtimeDir ?? defaultRuntimeDir();
+    const dataDir = options.dataDir ?? defaultDataDir();
+    const arch = options.arch ?? hostArch();
+    this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch });
+    this.baseImageManager = new BaseImageManager({ cacheDir: join(dataDir, 'base-images'), arch });
+    this.networkManager = new NetworkManager({
+      ...(options.subnet === undefined ? {} : { subnet: options.subnet }),
+      ...(options.bridgeName === undefined ? {} : { bridgeName: options.bridgeName }),
+    });
+  }
+
+  /** How many VMs of this program have not ended. */
+  get vmCount(): number {
+    return this.#vms.size;
+  }
+
+  /** Their ids. */
+  listVMs(): string[] {
+    return [...this.#vms.keys()];
+  }
+
+  getVM(id: string): MicroVM | undefined {
+    return this.#vms.get(id);
+  }
+
+  /**
+   * A VM from a configuration of one's own: kernel, drives and all. Nothing runs until its `start()`.
+   * @throws SmartVMError INVALID_ID, INVALID_CONFIG, VM_EXISTS, SOCKET_PATH_TOO_LONG, VMM_NOT_FOUND
+   */
+  async createVM(
+    config: IMicroVMConfig,
+    options: Pick<MicroVMOptions, 'prepare' | 'extraArgs'> = {},
+  ): Promise<MicroVM> {
+    const id = config.id ?? newId();
+    const runtimeDir = this.#directoryFor(id);
+    const socketPath = join(runtimeDir, 'api.sock');
+    assertSocketPath(socketPath);
+    const vmm = await findVmm(this.#options);
+    const vm = new MicroVM(id, config, vmm.path, socketPath, this.networkManager, { ...options, runtimeDir });
+    vm.config.assertValid();
+    this.#add(vm);
+    return vm;
+  }
+
+  /**
+   * Boots a VM from an image and waits until commands can run in it.
+   * @throws SmartVMError INVALID_ID, INVALID_OPTION, MEMORY_EXCEEDED, IMAGE_UNKNOWN, VMM_NOT_FOUND before anything is made;
+   *   IMAGE_BUILD_FAILED, BOOT_TIMEOUT, VMM_EXITED, CANCELED and the like with everything undone
+   */
+  async launch(options: LaunchOptions = {}): Promise<MicroVM> {
+    const id = options.id ?? newId();
+    const directory = this.#directoryFor(id);
+    assertMemory(options.memSizeMib);
+    const { signal, onProgress } = options;
+    await findVmm(this.#options); // before an image is built in vain
+    const image = await this.imageManager.resolve(options.image ?? 'debian', { signal, onProgress });
+    await ensurePrivateDirectory(this.#runtimeDir);
+    const vm = await this.createVM(launchConfig(id, directory, options, image), {
+      prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
+    });
+    await vm.start({ signal, timeoutMs: options.timeoutMs });
+    return vm;
+  }
+
+  /** Ends every VM of this program and waits until all they held is released. */
+  async cleanup(): Promise<void> {
+    const results = await Promise.allSettled([...this.#vms.values()].map((vm) => vm.cleanup()));
+    this.#vms.clear();
+    const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+    if (errors.length > 0) {
+      throw new AggregateError(errors, `cleaning up failed: ${errors.join('; ')}`);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.cleanup();
+  }
+
+  #directoryFor(id: string): string {
+    assertVmId(id);
+    if (this.#vms.has(id)) {
+      throw new SmartVMError('VM_EXISTS', `this program has a VM ${id} already`, { details: { id } });
+    }
+    return join(this.#runtimeDir, id);
+  }
+
+  /** A VM is on the list until it has ended, whichever way. */
+  #add(vm: MicroVM): void {
+    this.#vms.set(vm.id, vm);
+    vm.on('state', (state) => {
+      if ((state === 'stopped' || state === 'failed') && this.#vms.get(vm.id) === vm) {
+        this.#vms.delete(vm.id);
+      }
+    });
+  }
+}
+
+function newId(): string {
+  return `vm-${randomBytes(5).toString('hex')}`;
+}
+
+function assertMemory(memSizeMib: number | undefined): void {
+  const hostMib = Math.floor(totalmem() / 1024 / 1024);
+  if (memSizeMib !== undefined && memSizeMib > hostMib) {
+    throw new SmartVMError('MEMORY_EXCEEDED', `a VM of ${memSizeMib} MiB does not fit this host of ${hostMib} MiB`, {
+      details: { memSizeMib, hostMib },
+    });
+  }
+}

@@ -1,0 +1,46 @@
+import type { SmartVMError } from '../errors.js';
+import type { VmmExit } from '../vmm/exit.js';
+
+/** Why a VM ended. */
+export type ExitReason =
+  /** `stop()` was called. */
+  | 'stopped'
+  /** The guest reset or powered itself off. */
+  | 'guest-shutdown'
+  /** The guest's kernel panicked: the console's tail has its last words. */
+  | 'guest-panic'
+  /** Somebody killed the VMM, or its keeper. */
+  | 'vmm-killed'
+  /** The VMM failed. */
+  | 'vmm-failed';
+
+export interface VmExit {
+  readonly reason: ExitReason;
+  /** Whether the VM ended as a VM may: by `stop()` or by its guest's own will. */
+  readonly orderly: boolean;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  /** VMM_EXITED, with the tail of the console and of the VMM's own output; undefined for an orderly end. */
+  readonly error: SmartVMError | undefined;
+}
+
+/** Names the reason of an exit from how the VMM ended and what the console last said. */
+export function classifyExit(exit: VmmExit, error: SmartVMError | undefined, stopping: boolean): VmExit {
+  const reason = reasonOf(exit, error, stopping);
+  const orderly = reason === 'stopped' || reason === 'guest-shutdown';
+  return { reason, orderly, exitCode: exit.exitCode, signal: exit.signal, error: orderly ? undefined : error };
+}
+
+function reasonOf(exit: VmmExit, error: SmartVMError | undefined, stopping: boolean): ExitReason {
+  if (stopping) {
+    return 'stopped';
+  }
+  if (exit.reason !== 'exited' || exit.signal !== null) {
+    return 'vmm-killed';
+  }
+  if (exit.exitCode !== 0) {
+    return 'vmm-failed';
+  }
+  const console = (error?.details.consoleTail ?? []) as readonly string[];
+  return console.some((line) => line.includes('Kernel panic - not syncing')) ? 'guest-panic' : 'guest-shutdown';
+}

@@ -1,0 +1,57 @@
+import type { Guest } from '../guest/types.js';
+import { delay } from '../util/deadline.js';
+import { hostArch } from '../vmm/host.js';
+import type { VmmProcess } from '../vmm/vmm-process.js';
+
+/** What ended a VM: the gentlest rung of the ladder that worked. */
+export type ShutdownRung = 'guest' | 'ctrl-alt-del' | 'SIGTERM' | 'SIGKILL';
+
+interface Machine {
+  readonly process: VmmProcess;
+  readonly guest: Guest | undefined;
+  /** A paused guest hears nothing. */
+  readonly paused: boolean;
+}
+
+interface Rung {
+  readonly name: ShutdownRung;
+  /** Whether this rung can work here at all. */
+  readonly applies: (machine: Machine) => boolean;
+  readonly act: (machine: Machine) => Promise<void>;
+}
+
+/** From the gentlest to the surest. */
+export const LADDER: readonly Rung[] = [
+  {
+    name: 'guest',
+    applies: ({ guest, paused }) => guest !== undefined && !paused,
+    // A reboot, not a power-off: on x86 Firecracker ends at the former and stays at the latter.
+    act: async ({ guest }) => guest?.shutdown('reboot'),
+  },
+  {
+    name: 'ctrl-alt-del',
+    applies: ({ paused }) => !paused && hostArch() === 'x86_64',
+    act: ({ process }) => process.api.put('/actions', { action_type: 'SendCtrlAltDel' }),
+  },
+  { name: 'SIGTERM', applies: () => true, act: ({ process }) => process.signal('SIGTERM') },
+  { name: 'SIGKILL', applies: () => true, act: ({ process }) => process.signal('SIGKILL') },
+];
+
+/** Climbs the ladder until the VMM has ended, waiting up to `graceMs` on each rung, and says which rung it was. */
+export async function shutDown(machine: Machine, graceMs: number, from: ShutdownRung): Promise<ShutdownRung> {
+  const rungs = LADDER.slice(LADDER.findIndex((rung) => rung.name === from)).filter((rung) => rung.applies(machine));
+  for (const rung of rungs) {
+    const hurry = new AbortController();
+    // A rung that fails is a rung that did not work: the next one is tried at once.
+    const failed = new Promise<void>((resolve) => {
+      rung.act(machine).catch(() => resolve());
+    });
+    await Promise.race([machine.process.exited, failed, delay(graceMs, hurry.signal)]);
+    hurry.abort();
+    if (machine.process.exit) {
+      return rung.name;
+    }
+  }
+  await machine.process.exited; // nothing survives SIGKILL
+  return 'SIGKILL';
+}

@@ -1,0 +1,45 @@
+import type { PrepareFiles } from './boot.js';
+import type { VmExit } from './exit.js';
+import type { ShutdownRung } from './shutdown.js';
+import type { VmState } from './state.js';
+
+export interface MicroVMOptions {
+  /** Directory (0700) of the keeper's socket and of the logs; removed when the VM ends. Default `<socketPath>.d`. */
+  runtimeDir?: string | undefined;
+  /** Runs beside the VMM's own start. */
+  prepare?: PrepareFiles | undefined;
+  /** Flags for the VMM beside `--api-sock` and `--id`. */
+  extraArgs?: readonly string[] | undefined;
+  /** A detached VM outlives the program that started it. Default false. */
+  detached?: boolean | undefined;
+}
+
+export interface StartOptions {
+  /** Ends the start; once the VM runs it has no say. */
+  signal?: AbortSignal | undefined;
+  /** Most milliseconds for the whole start. Default 60,000. */
+  timeoutMs?: number | undefined;
+}
+
+export interface StopOptions {
+  /** Milliseconds that each rung of the shutdown ladder is given. Default 5,000. */
+  graceMs?: number | undefined;
+  /** Goes straight to SIGKILL. What the guest has not written to its disks is lost. Default false. */
+  force?: boolean | undefined;
+}
+
+export interface StopResult {
+  /** The gentlest way that worked; `none` when nothing ran. */
+  readonly rung: ShutdownRung | 'none';
+}
+
+export interface MicroVMEvents {
+  state: [state: VmState, previous: VmState];
+  /** Bytes of the serial console, from its start. They are the guest's: escape them before they reach a terminal. */
+  console: [chunk: Buffer];
+  /** The VM, having run, has ended, and all that it held on the host is released. */
+  exit: [exit: VmExit];
+}
+
+/** What NetworkManager gives a VM; the interface keeps this folder apart from ts/network. */
+export type NetworkProvider = object;

@@ -1,0 +1,50 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** What the keeper writes to exit.json when the VMM has ended. */
+export interface VmmExit {
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  /** `owner-gone`: the keeper ended it because its owner died; `keeper-lost`: the keeper itself was killed, the VMM with it. */
+  readonly reason: 'exited' | 'owner-gone' | 'keeper-lost';
+  readonly startedAt: string | null;
+  readonly exitedAt: string | null;
+}
+
+/** Firecracker's exit codes that have names (src/vmm/src/lib.rs, FcExitCode). */
+const EXIT_CODES: Readonly<Record<number, string>> = {
+  0: 'Ok',
+  1: 'GenericError',
+  2: 'UnexpectedError',
+  148: 'BadSyscall: a system call that seccomp forbids',
+  149: 'SIGBUS: memory it was promised is not there, such as a short huge page pool or a truncated memory file',
+  150: 'SIGSEGV',
+  151: 'SIGXFSZ: a file would pass its size limit',
+  152: 'BadConfiguration',
+  153: 'ArgumentParsing',
+  154: 'SIGXCPU',
+  155: 'SIGPIPE',
+  156: 'SIGHUP',
+  157: 'SIGILL',
+};
+
+/** The exit in words. */
+export function describeExit(exit: VmmExit): string {
+  if (exit.reason === 'keeper-lost') {
+    return 'its keeper was killed, and the VMM with it';
+  }
+  if (exit.signal !== null) {
+    return `it was killed by ${exit.signal}`;
+  }
+  const name = exit.exitCode === null ? undefined : EXIT_CODES[exit.exitCode];
+  return `it exited with ${exit.exitCode}${name ? ` (${name})` : ''}`;
+}
+
+/** The exit as the keeper recorded it; without a record it was the keeper that was lost. */
+export async function readExit(runtimeDir: string): Promise<VmmExit> {
+  const text = await readFile(join(runtimeDir, 'exit.json'), 'utf8').catch(() => undefined);
+  if (text === undefined) {
+    return { exitCode: null, signal: null, reason: 'keeper-lost', startedAt: null, exitedAt: null };
+  }
+  return JSON.parse(text) as VmmExit;
+}

@@ -1,0 +1,115 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { isSmartVMError, SmartVMError } from '../errors.js';
+import { SocketClient } from '../firecracker/socket-client.js';
+import { withDeadline } from '../util/deadline.js';
+import { PACKAGE_ROOT } from '../util/package-root.js';
+
+export interface KeeperOptions {
+  id: string;
+  /** The VM's runtime directory (0700); the keeper's socket and logs are made in it. */
+  runtimeDir: string;
+  /** The VMM and its arguments. */
+  command: readonly [string, ...string[]];
+  /** A detached VM outlives the program that started it. Default false. */
+  detached?: boolean | undefined;
+}
+
+/** The line that a keeper prints once its VMM is spawned. */
+interface Hello {
+  keeperPid: number;
+  vmmPid: number;
+  error?: { code: 'VMM_SPAWN_FAILED'; message: string };
+}
+
+export interface Keeper {
+  readonly keeperPid: number;
+  readonly vmmPid: number;
+  readonly client: SocketClient;
+  /**
+   * Gives up ownership, which tells a keeper that is not detached to end its VM, and waits until the keeper is gone.
+   * One that does not go within `KEEPER_EXIT_MS` is killed, and its VMM with it.
+   */
+  end(): Promise<void>;
+}
+
+const HELLO_TIMEOUT_MS = 10_000;
+const KEEPER_EXIT_MS = 5_000;
+
+/**
+ * Starts a keeper, the small process that is the parent of one VMM, and waits until it has spawned it.
+ * @throws SmartVMError VMM_SPAWN_FAILED when the VMM cannot be executed, KEEPER_FAILED when the keeper itself fails
+ */
+export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
+  const client = new SocketClient({ socketPath: join(options.runtimeDir, 'keeper.sock') });
+  const args = ['--id', options.id, '--dir', options.runtimeDir, ...(options.detached ? ['--detached'] : [])];
+  const child = spawn(join(PACKAGE_ROOT, 'dist/bin/smartvm-keeper'), [...args, '--', ...options.command], {
+    // A session of its own: a Ctrl-C on our terminal is ours to handle, not the VMM's.
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  child.stdin.on('error', () => undefined); // it only ever closes: the keeper's exit says the rest
+  try {
+    const hello = await withDeadline(readHello(child), HELLO_TIMEOUT_MS, () =>
+      keeperFailed(options.id, 'no word of it'),
+    );
+    if (hello.error) {
+      throw new SmartVMError('VMM_SPAWN_FAILED', `${options.command[0]} could not be started: ${hello.error.message}`);
+    }
+    for (const handle of [child, child.stdin, child.stdout, child.stderr] as { unref?: () => void }[]) {
+      handle.unref?.();
+    }
+    return { keeperPid: hello.keeperPid, vmmPid: hello.vmmPid, client, end: () => endKeeper(child) };
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
+  }
+
+  async function readHello(keeper: ChildProcess): Promise<Hello> {
+    let [stdout, stderr] = ['', ''];
+    keeper.stdout?.on('data', (chunk: Buffer) => {
+      stdout += chunk;
+    });
+    keeper.stderr?.on('data', (chunk: Buffer) => {
+      stderr = (stderr + chunk).slice(-4096);
+    });
+    const failed = once(keeper, 'error').then(([cause]) => {
+      throw keeperFailed(options.id, (cause as Error).message, cause);
+    });
+    await Promise.race([once(keeper.stdout as NodeJS.ReadableStream, 'end'), failed]);
+    try {
+      return JSON.parse(stdout) as Hello;
+    } catch (cause) {
+      throw keeperFailed(options.id, stderr.trim() || 'it ended without a word', cause);
+    }
+  }
+}
+
+/** True while the keeper of a runtime directory answers: its socket refuses once it is dead. */
+export async function isKeeperAlive(runtimeDir: string): Promise<boolean> {
+  const client = new SocketClient({ socketPath: join(runtimeDir, 'keeper.sock') });
+  try {
+    await client.get('/');
+    return true;
+  } catch (error) {
+    return !isSmartVMError(error, 'API_UNREACHABLE');
+  } finally {
+    await client.destroy();
+  }
+}
+
+async function endKeeper(child: ChildProcess): Promise<void> {
+  child.ref();
+  child.stdin?.end();
+  if (child.exitCode === null && child.signalCode === null) {
+    const exit = once(child, 'exit');
+    const late = setTimeout(() => child.kill('SIGKILL'), KEEPER_EXIT_MS);
+    await exit;
+    clearTimeout(late);
+  }
+}
+
+function keeperFailed(id: string, why: string, cause?: unknown): SmartVMError {
+  return new SmartVMError('KEEPER_FAILED', `the keeper of VM ${id} failed: ${why}`, { cause });
+}

@@ -1,0 +1,157 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { isSmartVMError, SmartVMError } from '../errors.js';
+import { SocketClient } from '../firecracker/socket-client.js';
+import { delay } from '../util/deadline.js';
+import { describeExit, readExit, type VmmExit } from './exit.js';
+import { type Keeper, startKeeper } from './keeper.js';
+import { tailLines } from './tail.js';
+
+export interface VmmProcessOptions {
+  id: string;
+  /** An executable that speaks the Firecracker API. */
+  executable: string;
+  /** Flags beside `--api-sock` and `--id`. */
+  extraArgs?: readonly string[];
+  /** Where the VMM puts its API socket. */
+  socketPath: string;
+  runtimeDir: string;
+  detached?: boolean | undefined;
+}
+
+const POLL_MS = 3;
+const EXIT_NEWS_MS = 500;
+const CONSOLE_TAIL_LINES = 50;
+
+/** A VMM under its keeper: its API, console, signals and exit. */
+export class VmmProcess {
+  readonly api: SocketClient;
+  /** Settles once, when the VMM has ended; never rejects. */
+  readonly exited: Promise<VmmExit>;
+  readonly #options: VmmProcessOptions;
+  readonly #keeper: Keeper;
+  #exit: VmmExit | undefined;
+  #exitError: SmartVMError | undefined;
+
+  private constructor(options: VmmProcessOptions, keeper: Keeper) {
+    this.#options = options;
+    this.#keeper = keeper;
+    this.api = new SocketClient({ socketPath: options.socketPath });
+    this.exited = this.#watchExit();
+  }
+
+  /** @throws SmartVMError VMM_SPAWN_FAILED, KEEPER_FAILED, SOCKET_PATH_TOO_LONG */
+  static async start(options: VmmProcessOptions): Promise<VmmProcess> {
+    const flags = ['--api-sock', options.socketPath, '--id', options.id, ...(options.extraArgs ?? [])];
+    const { id, runtimeDir, detached } = options;
+    const keeper = await startKeeper({ id, runtimeDir, detached, command: [options.executable, ...flags] });
+    return new VmmProcess(options, keeper);
+  }
+
+  get pid(): number {
+    return this.#keeper.vmmPid;
+  }
+
+  get keeperPid(): number {
+    return this.#keeper.keeperPid;
+  }
+
+  /** How it ended; undefined while it lives. */
+  get exit(): VmmExit | undefined {
+    return this.#exit;
+  }
+
+  /** VMM_EXITED with the tail of its output, kept when its files are gone; undefined while it lives. */
+  get exitError(): SmartVMError | undefined {
+    return this.#exitError;
+  }
+
+  /**
+   * Waits until the API answers a GET.
+   * @throws SmartVMError VMM_EXITED with the tail of its output, BOOT_TIMEOUT, CANCELED
+   */
+  async waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const deadline = Date.now() + timeoutMs;
+    while (this.#exit === undefined) {
+      signal.throwIfAborted();
+      if (existsSync(this.#options.socketPath) && (await this.#answers(deadline, signal))) {
+        return;
+      }
+      if (Date.now() >= deadline) {
+        throw await this.describe('BOOT_TIMEOUT', `its API did not answer within ${timeoutMs} ms`);
+      }
+      await delay(POLL_MS, signal);
+    }
+    throw this.#exitError;
+  }
+
+  async signal(name: NodeJS.Signals): Promise<void> {
+    await this.#keeper.client.put('/signal', { signal: name });
+  }
+
+  /** Bytes for the guest's serial console. */
+  async writeConsole(data: Uint8Array): Promise<void> {
+    await this.#keeper.client.put('/console', data);
+  }
+
+  /** The console from what is kept of its start, then live until the VMM ends. */
+  console(signal?: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
+    return this.#keeper.client.stream('/console?follow=true', signal);
+  }
+
+  async consoleTail(lines = CONSOLE_TAIL_LINES): Promise<string[]> {
+    const path = join(this.#options.runtimeDir, 'console.log');
+    const tail = await tailLines(path, lines);
+    const earlier = tail.length < lines ? await tailLines(`${path}.1`, lines - tail.length) : [];
+    return [...earlier, ...tail];
+  }
+
+  /** Ends the keeper, and with it a VMM that still runs, and waits for that. */
+  async dispose(): Promise<void> {
+    if (this.#exit === undefined) {
+      await this.signal('SIGKILL').catch(() => undefined); // it may just have ended
+      await this.exited;
+    }
+    await this.#keeper.end();
+    await Promise.all([this.api.destroy(), this.#keeper.client.destroy()]);
+  }
+
+  /** The reason behind an error: a call or a connection that broke because the VMM ended, failed for that reason. */
+  async explain(error: unknown): Promise<unknown> {
+    if (isSmartVMError(error, 'API_UNREACHABLE', 'AGENT_UNREACHABLE')) {
+      // A broken socket is often the first sign of an exit, a moment before its parent hears of it.
+      await Promise.race([this.exited, delay(EXIT_NEWS_MS)]);
+      return this.#exitError ?? error;
+    }
+    return error;
+  }
+
+  /** An error about this VMM, with the last lines of its output and of the guest's console. */
+  async describe(code: 'VMM_EXITED' | 'BOOT_TIMEOUT', what: string, details: object = {}): Promise<SmartVMError> {
+    const consoleTail = await this.consoleTail();
+    const vmmTail = await tailLines(join(this.#options.runtimeDir, 'vmm.log'), CONSOLE_TAIL_LINES);
+    const lines = [...vmmTail.slice(-10), ...(consoleTail.length > 0 ? ['console:', ...consoleTail] : [])];
+    const said = lines.length > 0 ? `\n${lines.map((line) => `  ${line}`).join('\n')}` : '; it printed nothing';
+    return new SmartVMError(code, `VMM of ${this.#options.id}: ${what}${said}`, {
+      details: { id: this.#options.id, consoleTail, vmmTail, ...details },
+    });
+  }
+
+  async #answers(deadline: number, signal: AbortSignal): Promise<boolean> {
+    try {
+      await this.api.get('/', { timeoutMs: Math.max(1, deadline - Date.now()), signal });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async #watchExit(): Promise<VmmExit> {
+    const answer = this.#keeper.client.get<VmmExit>('/exit', { timeoutMs: 0 });
+    // A keeper that is gone refuses or hangs up: its last word is the file.
+    const exit = await answer.catch(() => readExit(this.#options.runtimeDir));
+    this.#exitError = await this.describe('VMM_EXITED', describeExit(exit), { exit });
+    this.#exit = exit;
+    return exit;
+  }
+}
