@@ -14,6 +14,7 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
+      { test: { name: 'soak', include: ['test/soak/**/*.test.ts'], fileParallelism: false } },
     ],
     retry: 0,
   },

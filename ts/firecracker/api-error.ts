@@ -44,14 +44,8 @@ export function refusal(call: ApiCall, status: number, body: string): ApiError {
 }
 
 /** The error for a call that got no whole answer. */
-export function transportError(call: ApiCall, cause: Error, timeoutMs: number): ApiError {
+export function transportError(call: ApiCall, cause: Error): ApiError {
   const { code } = cause as NodeJS.ErrnoException;
-  if (cause.name === 'TimeoutError') {
-    return new ApiError('API_TIMEOUT', `no answer within ${timeoutMs} ms`, call, { cause });
-  }
-  if (cause.name === 'AbortError') {
-    return new ApiError('CANCELED', 'canceled', call, { cause });
-  }
   if (cause.name === 'HTTPParserError' || code?.startsWith('HPE_')) {
     return new ApiError('API_BAD_ANSWER', `the answer is not HTTP (${cause.message})`, call, { cause });
   }

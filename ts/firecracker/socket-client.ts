@@ -1,4 +1,5 @@
 import type { Dispatcher, Pool } from 'undici';
+import { linkSignals } from '../util/deadline.js';
 import { assertSocketPath } from '../util/socket-path.js';
 import { type ApiCall, ApiError, refusal, transportError } from './api-error.js';
 
@@ -64,33 +65,44 @@ export class SocketClient {
   /** Any call: the JSON of a 2xx answer, or undefined when it has no body (204). */
   async request(method: Dispatcher.HttpMethod, path: string, body?: unknown, options?: CallOptions): Promise<unknown> {
     const call = { method, path, socketPath: this.socketPath };
-    return await this.#exchange(call, body, options, async (response) => {
+    const timeoutMs = options?.timeoutMs ?? this.#timeoutMs;
+    using linked = linkSignals([options?.signal], timeoutMs);
+    try {
+      const response = await this.#send(call, body, linked.signal);
       const text = await readText(response, call);
       if (response.statusCode >= 400) {
         throw refusal(call, response.statusCode, text);
       }
       return text === '' ? undefined : parseJson(text, call, response.statusCode);
-    });
+    } catch (error) {
+      if (linked.timedOut && !(error instanceof ApiError)) {
+        throw new ApiError('API_TIMEOUT', `no answer within ${timeoutMs} ms`, call, { cause: error });
+      }
+      throw typed(error, call, linked.signal.aborted);
+    }
   }
 
   /** The body of a GET as it comes, for as long as it comes: no deadline, only the signal ends it early. */
   async *stream(path: string, signal?: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
     const call = { method: 'GET', path, socketPath: this.socketPath };
-    const response = await this.#exchange(call, undefined, { timeoutMs: 0, signal }, async (answer) => answer);
-    if (response.statusCode >= 400) {
-      throw refusal(call, response.statusCode, await readText(response, call));
-    }
     try {
+      const response = await this.#send(call, undefined, signal);
+      if (response.statusCode >= 400) {
+        throw refusal(call, response.statusCode, await readText(response, call));
+      }
       yield* response.body as AsyncIterable<Buffer>;
-    } catch (cause) {
-      throw transportError(call, cause as Error, 0);
+    } catch (error) {
+      throw typed(error, call, signal?.aborted === true);
     }
   }
 
   /** Waits for the calls under way, then closes the connections. Later calls are API_UNREACHABLE. */
   async close(): Promise<void> {
     this.#closed = true;
-    await (await this.#pool)?.close();
+    const pool = await this.#pool;
+    if (pool?.destroyed === false) {
+      await pool.close();
+    }
   }
 
   /** Cuts the calls under way. */
@@ -99,26 +111,14 @@ export class SocketClient {
     await (await this.#pool)?.destroy();
   }
 
-  async #exchange<T>(
-    call: ApiCall,
-    body: unknown,
-    options: CallOptions | undefined,
-    use: (response: Dispatcher.ResponseData) => Promise<T>,
-  ): Promise<T> {
+  async #send(call: ApiCall, body: unknown, signal: AbortSignal | undefined): Promise<Dispatcher.ResponseData> {
     if (this.#closed) {
       throw new ApiError('API_UNREACHABLE', 'the client is closed', call);
     }
-    const timeoutMs = options?.timeoutMs ?? this.#timeoutMs;
-    const signals = [options?.signal, timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined];
-    const signal = AbortSignal.any(signals.filter((each) => each !== undefined));
-    try {
-      this.#pool ??= openPool(this.socketPath);
-      const pool = await this.#pool;
-      const request = { method: call.method as Dispatcher.HttpMethod, path: call.path, signal, ...payload(body) };
-      return await use(await pool.request(request));
-    } catch (error) {
-      throw error instanceof ApiError ? error : transportError(call, reason(error, signal), timeoutMs);
-    }
+    const request = { method: call.method as Dispatcher.HttpMethod, path: call.path, ...payload(body) };
+    this.#pool ??= openPool(this.socketPath);
+    const pool = await this.#pool;
+    return await pool.request(signal ? { ...request, signal } : request);
   }
 }
 
@@ -167,11 +167,10 @@ function parseJson(text: string, call: ApiCall, status: number): unknown {
   }
 }
 
-/** An aborted call rejects with whatever the socket said: the signal knows whether it was the deadline or the caller. */
-function reason(error: unknown, signal: AbortSignal): Error {
-  if (!signal.aborted) {
-    return error as Error;
+/** An aborted call rejects with whatever the socket said or the caller gave as a reason: the signal knows better. */
+function typed(error: unknown, call: ApiCall, aborted: boolean): ApiError {
+  if (error instanceof ApiError) {
+    return error;
   }
-  const timedOut = (signal.reason as Error | undefined)?.name === 'TimeoutError';
-  return timedOut ? (signal.reason as Error) : new DOMException('canceled', 'AbortError');
+  return aborted ? new ApiError('CANCELED', 'canceled', call, { cause: error }) : transportError(call, error as Error);
 }

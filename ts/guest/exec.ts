@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { SmartVMError } from '../errors.js';
+import { linkSignals } from '../util/deadline.js';
 import type { ExecOptions, ExecResult, GuestProcess } from './types.js';
 
 const DEFAULT_MAX_OUTPUT_BYTES = 100_000_000;
@@ -19,41 +20,31 @@ export function commandVector(command: string | readonly string[], shell = false
 }
 
 /**
- * Runs a spawned process to its end and collects what it wrote. Any exit code is a result, not an error.
+ * Runs a process to its end, from its spawning on, and collects what it wrote. Any exit code is a result, not an error.
+ * A guest that no longer answers cannot hold up a timeout: the process is ended then, without waiting for word of it.
  * @throws SmartVMError EXEC_TIMEOUT, EXEC_OUTPUT_LIMIT or CANCELED, with what was written so far in `details`; AGENT_UNREACHABLE
  */
-export async function collect(child: GuestProcess, options: ExecOptions): Promise<ExecResult> {
+export async function collect(spawning: Promise<GuestProcess>, options: ExecOptions): Promise<ExecResult> {
   const started = performance.now();
   const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
-  let stopped: SmartVMError | undefined;
-  const stop = (code: 'EXEC_TIMEOUT' | 'EXEC_OUTPUT_LIMIT' | 'CANCELED', message: string, cause?: unknown) => {
-    stopped ??= new SmartVMError(code, message, {
-      cause,
-      details: { stdout: text(output.stdout), stderr: text(output.stderr) },
-    });
-    child.destroy();
-  };
+  const { promise: stopped, stop } = stopper(output);
   const limit = options.maxOutputBytes ?? DEFAULT_MAX_OUTPUT_BYTES;
   const overflow = () =>
     stop('EXEC_OUTPUT_LIMIT', `the command wrote more than ${limit} bytes; read it as a stream with spawn()`);
-  gather(child.stdout, output.stdout, limit, overflow);
-  gather(child.stderr, output.stderr, limit, overflow);
-  const { timeoutMs, signal } = options;
-  const onAbort = () => stop('CANCELED', 'the command was canceled', signal?.reason);
-  const timer =
-    timeoutMs === undefined
-      ? undefined
-      : setTimeout(() => stop('EXEC_TIMEOUT', `the command ran over ${timeoutMs} ms`), timeoutMs);
-  signal?.addEventListener('abort', onAbort, { once: true });
-  if (signal?.aborted) {
-    onAbort();
-  }
+  using linked = linkSignals([options.signal], options.timeoutMs);
+  const onAbort = () =>
+    linked.timedOut
+      ? stop('EXEC_TIMEOUT', `the command ran over ${options.timeoutMs} ms`)
+      : stop('CANCELED', 'the command was canceled', options.signal?.reason);
+  linked.signal.aborted ? onAbort() : linked.signal.addEventListener('abort', onAbort, { once: true });
   try {
+    const child = await Promise.race([spawning, stopped]);
+    const read = [
+      gather(child.stdout, output.stdout, limit, overflow),
+      gather(child.stderr, output.stderr, limit, overflow),
+    ];
     child.stdin.end(options.stdin);
-    const exit = await child.wait();
-    if (stopped) {
-      throw stopped;
-    }
+    const [exit] = await Promise.race([Promise.all([child.wait(), ...read]), stopped]);
     return {
       ...exit,
       stdout: text(output.stdout),
@@ -61,22 +52,39 @@ export async function collect(child: GuestProcess, options: ExecOptions): Promis
       durationMs: performance.now() - started,
     };
   } catch (error) {
-    throw stopped ?? error;
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener('abort', onAbort);
+    spawning.then(
+      (child) => child.destroy(), // also one that comes late
+      () => undefined,
+    );
+    throw error;
   }
 }
 
-function gather(stream: Readable, chunks: Buffer[], limit: number, overflow: () => void): void {
+function stopper(output: { stdout: Buffer[]; stderr: Buffer[] }) {
+  let stop!: (code: 'EXEC_TIMEOUT' | 'EXEC_OUTPUT_LIMIT' | 'CANCELED', message: string, cause?: unknown) => void;
+  const promise = new Promise<never>((_resolve, reject) => {
+    stop = (code, message, cause) => {
+      const details = { stdout: text(output.stdout), stderr: text(output.stderr) };
+      reject(new SmartVMError(code, message, { cause, details }));
+    };
+  });
+  return { promise, stop };
+}
+
+/** Reads a stream to its end, or to the limit; what comes behind that is dropped. */
+function gather(stream: Readable, chunks: Buffer[], limit: number, overflow: () => void): Promise<void> {
   let bytes = 0;
-  stream.on('data', (chunk: Buffer) => {
+  const onData = (chunk: Buffer) => {
     bytes += chunk.length;
-    if (bytes > limit) {
-      overflow();
-    } else {
+    if (bytes <= limit) {
       chunks.push(chunk);
+      return;
     }
+    stream.off('data', onData).resume();
+    overflow();
+  };
+  return new Promise((resolve) => {
+    stream.on('data', onData).once('end', resolve);
   });
 }
 

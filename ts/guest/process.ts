@@ -6,6 +6,29 @@ import type { GuestProcess, ProcessExit, SpawnOptions } from './types.js';
 /** `exec` requests are bounded by the agent. */
 const MAX_REQUEST_BYTES = 256 * 1024;
 
+/** The signals of RFC 4254, 6.9. */
+const SSH_SIGNALS: ReadonlySet<string> = new Set([
+  'ABRT',
+  'ALRM',
+  'FPE',
+  'HUP',
+  'ILL',
+  'INT',
+  'KILL',
+  'PIPE',
+  'QUIT',
+  'SEGV',
+  'TERM',
+  'USR1',
+  'USR2',
+]);
+
+/** What ssh2's `channel.signal()` uses, which does nothing once standard input has ended. */
+interface ChannelInternals {
+  readonly outgoing: { readonly id: number; readonly state: 'open' | 'eof' | 'closing' | 'closed' };
+  readonly _client: { readonly _protocol: { signal(channel: number, name: string): void } };
+}
+
 /** The agent's form of an argument vector, so that no shell reads it. */
 export function spawnRequest(argv: readonly string[], options: SpawnOptions): string {
   if (argv.length === 0 || argv.some((argument) => typeof argument !== 'string' || argument.includes('\0'))) {
@@ -26,20 +49,22 @@ export class SshProcess implements GuestProcess {
   readonly #channel: ClientChannel;
   readonly #exit: Promise<ProcessExit>;
 
+  #destroyed = false;
+
+  /** @param loss why the channel closed without an exit status */
   constructor(channel: ClientChannel, loss: () => Promise<unknown>) {
     this.#channel = channel;
     this.stdin = channel;
     this.stdout = channel;
     this.stderr = channel.stderr;
     this.#exit = new Promise((resolve, reject) => {
-      let exit: ProcessExit | undefined;
-      channel.once('exit', (code: number | null, signal?: string) => {
-        exit = signal
-          ? { exitCode: null, signal: `SIG${signal.replace(/^SIG/, '')}` as NodeJS.Signals }
-          : { exitCode: code, signal: null };
-      });
-      channel.once('close', () => {
-        exit ? resolve(exit) : loss().then(reject);
+      // The arguments are those of 'exit', which may have come in one packet with the channel, before its listeners.
+      channel.once('close', (code?: number | null, signal?: string) => {
+        if (code !== undefined) {
+          resolve({ exitCode: code, signal: signal ? (`SIG${signal.replace(/^SIG/, '')}` as NodeJS.Signals) : null });
+        } else {
+          (this.#destroyed ? Promise.resolve(destroyed()) : loss()).then(reject);
+        }
       });
       channel.on('error', () => undefined); // 'close' follows
     });
@@ -47,11 +72,19 @@ export class SshProcess implements GuestProcess {
   }
 
   kill(signal: NodeJS.Signals = 'SIGTERM'): void {
-    this.#channel.signal(signal.replace(/^SIG/, ''));
+    const name = signal.replace(/^SIG/, '');
+    if (!SSH_SIGNALS.has(name)) {
+      throw new SmartVMError('INVALID_OPTION', `SSH has no name for ${signal}, but for ${[...SSH_SIGNALS].join(', ')}`);
+    }
+    const { _client, outgoing } = this.#channel as unknown as ChannelInternals;
+    if (outgoing.state === 'open' || outgoing.state === 'eof') {
+      _client._protocol.signal(outgoing.id, name);
+    }
   }
 
   /** The agent ends the group when the channel closes. */
   destroy(): void {
+    this.#destroyed = true;
     this.#channel.close();
     this.#channel.destroy();
   }
@@ -59,4 +92,8 @@ export class SshProcess implements GuestProcess {
   wait(): Promise<ProcessExit> {
     return this.#exit;
   }
+}
+
+function destroyed(): SmartVMError {
+  return new SmartVMError('CANCELED', 'the process was ended by destroy() before it said how it ended');
 }

@@ -22,13 +22,14 @@ export interface GuestProcess {
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly stderr: Readable;
-  /** Signals the process's whole group. Default SIGTERM. */
+  /** Signals the process's whole group. Default SIGTERM. @throws SmartVMError INVALID_OPTION for a signal that SSH has no name for */
   kill(signal?: NodeJS.Signals): void;
   /** Ends the process's whole group, and its streams. */
   destroy(): void;
   /**
-   * How it ended. Settles when both output streams have been read to their ends.
-   * @throws SmartVMError AGENT_UNREACHABLE or VMM_EXITED when the guest was lost before
+   * How it ended. Settles when its standard output has been read to the end.
+   * @throws SmartVMError AGENT_UNREACHABLE or VMM_EXITED when the guest was lost before, CANCELED after `destroy()`,
+   *   AGENT_FAILED when the agent gave it up
    */
   wait(): Promise<ProcessExit>;
 }
@@ -64,6 +65,8 @@ export interface Guest {
 
 export interface DialOptions {
   signal?: AbortSignal | undefined;
+  /** Most milliseconds until both sides are authenticated, of which the vsock handshake has 2,000. Default 10,000. */
+  timeoutMs?: number | undefined;
   /** Finds the reason behind the loss of an open connection, such as the end of the VMM. Default: the loss itself. */
   explain?: ((error: SmartVMError) => Promise<unknown>) | undefined;
 }

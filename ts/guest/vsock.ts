@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { SmartVMError } from '../errors.js';
+import { linkSignals } from '../util/deadline.js';
 import { assertSocketPath } from '../util/socket-path.js';
 
 export interface VsockOptions {
@@ -9,7 +10,8 @@ export interface VsockOptions {
   signal?: AbortSignal | undefined;
 }
 
-const DEFAULT_TIMEOUT_MS = 2_000;
+/** Most milliseconds of a handshake, unless told otherwise. */
+export const VSOCK_TIMEOUT_MS = 2_000;
 /** `OK <port>\n` with the longest 32-bit port has 14 bytes. */
 const MAX_ANSWER_BYTES = 32;
 
@@ -20,12 +22,12 @@ const MAX_ANSWER_BYTES = 32;
  */
 export async function connectVsock(udsPath: string, port: number, options: VsockOptions = {}): Promise<Socket> {
   assertSocketPath(udsPath);
-  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const deadline = AbortSignal.timeout(timeoutMs);
-  const signal = options.signal ? AbortSignal.any([deadline, options.signal]) : deadline;
+  const timeoutMs = options.timeoutMs ?? VSOCK_TIMEOUT_MS;
+  using linked = linkSignals([options.signal], timeoutMs);
+  const { signal } = linked;
   // Half-open: an end in one direction is not the end of the other.
   const socket = connect({ path: udsPath, allowHalfOpen: true });
-  const abort = () => socket.destroy(signal.reason as Error);
+  const abort = () => socket.destroy(new Error('aborted'));
   signal.addEventListener('abort', abort, { once: true });
   try {
     signal.throwIfAborted();
@@ -38,7 +40,7 @@ export async function connectVsock(udsPath: string, port: number, options: Vsock
     if (options.signal?.aborted) {
       throw new SmartVMError('CANCELED', `dialling vsock port ${port} was canceled`, { cause });
     }
-    const why = deadline.aborted ? `no answer within ${timeoutMs} ms` : (cause as Error).message;
+    const why = linked.timedOut ? `no answer within ${timeoutMs} ms` : (cause as Error).message;
     throw new SmartVMError('AGENT_UNREACHABLE', `vsock port ${port} of ${udsPath}: ${why}`, { cause });
   } finally {
     signal.removeEventListener('abort', abort);

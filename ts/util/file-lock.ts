@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { SmartVMError } from '../errors.js';
+import { throwIfCanceled } from './deadline.js';
+import { toolMissing } from './run.js';
 
 /** An exclusive lock on a file, shared by every program on the host. */
 export interface FileLock extends AsyncDisposable {
@@ -14,7 +16,7 @@ export interface FileLock extends AsyncDisposable {
  * @throws SmartVMError CANCELED, TOOL_MISSING, TOOL_FAILED
  */
 export async function lockFile(path: string, signal?: AbortSignal): Promise<FileLock> {
-  signal?.throwIfAborted();
+  throwIfCanceled(signal, `waiting for the lock ${path}`);
   const holder = spawn('flock', ['--exclusive', path, 'cat'], { stdio: ['pipe', 'pipe', 'ignore'], detached: true });
   const closed = new Promise<void>((resolve) => holder.once('close', () => resolve()));
   holder.stdin.on('error', () => undefined); // the exit says it
@@ -22,16 +24,17 @@ export async function lockFile(path: string, signal?: AbortSignal): Promise<File
   signal?.addEventListener('abort', cancel, { once: true });
   try {
     holder.stdin.write('held\n');
-    const exited = Promise.race([once(holder, 'error'), closed]).then(() => false);
-    const held = await Promise.race([once(holder.stdout, 'data').then(() => true), exited]);
-    if (signal?.aborted) {
-      throw new SmartVMError('CANCELED', `waiting for the lock ${path} was canceled`);
-    }
+    const notStarted = once(holder, 'error').then(([cause]) => {
+      throw toolMissing(['flock'], cause);
+    });
+    const held = await Promise.race([
+      once(holder.stdout, 'data').then(() => true),
+      closed.then(() => false),
+      notStarted,
+    ]);
+    throwIfCanceled(signal, `waiting for the lock ${path}`);
     if (!held) {
-      throw new SmartVMError(
-        'TOOL_FAILED',
-        `flock could not lock ${path}: is util-linux installed and the path writable?`,
-      );
+      throw new SmartVMError('TOOL_FAILED', `flock could not lock ${path}: is the path writable?`);
     }
   } catch (error) {
     holder.stdin.end();

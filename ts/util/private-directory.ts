@@ -1,12 +1,19 @@
 import { chmod, lstat, mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { SmartVMError } from '../errors.js';
 
 /**
  * Makes a directory that only this user can enter (0700, whatever the umask), parents included, or takes one that is there.
- * @throws SmartVMError DIRECTORY_UNSAFE when it is a link, not a directory, or another user's
+ * @throws SmartVMError DIRECTORY_UNSAFE when it is a link, not a directory, or another user's; FILE_WRITE_FAILED
  */
-export async function ensurePrivateDirectory(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 });
+export async function ensurePrivateDirectory(directory: string): Promise<void> {
+  const path = resolve(directory); // without the slash at the end behind which lstat(2) would follow a link
+  await mkdir(path, { recursive: true, mode: 0o700 }).catch(async (cause: NodeJS.ErrnoException) => {
+    // What is there, and is no directory, is judged below.
+    if (!(await lstat(path).catch(() => undefined))) {
+      throw new SmartVMError('FILE_WRITE_FAILED', `cannot make the directory ${path}: ${cause.message}`, { cause });
+    }
+  });
   const stat = await lstat(path);
   if (!stat.isDirectory()) {
     throw new SmartVMError('DIRECTORY_UNSAFE', `${path} is not a directory (a link is not followed); remove it`);

@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SmartVMError } from '../errors.js';
+import { throwIfCanceled } from './deadline.js';
 
 /** Debian's package for each host tool that is not part of every installation. */
 const PACKAGES: Readonly<Record<string, string>> = {
@@ -41,7 +42,7 @@ export interface RunOptions {
  * @throws SmartVMError TOOL_MISSING with the package to install, TOOL_FAILED with the tail of its standard error, CANCELED
  */
 export async function run(tool: string, args: readonly string[], options: RunOptions = {}): Promise<Buffer> {
-  options.signal?.throwIfAborted();
+  throwIfCanceled(options.signal, tool);
   const child = spawn(tool, args, {
     cwd: options.cwd,
     env: { ...(options.env ?? process.env), LC_ALL: 'C.UTF-8' },
@@ -52,15 +53,18 @@ export async function run(tool: string, args: readonly string[], options: RunOpt
   const stdout: Buffer[] = [];
   let tail = '';
   child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
-  child.stderr.on('data', (chunk: Buffer) => {
-    const text = chunk.toString();
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
     tail = (tail + text).slice(-TAIL_BYTES);
     options.onStderr?.(text);
   });
   child.stdin.on('error', () => undefined); // a tool may exit without reading its input: its exit status speaks
   child.stdin.end(options.input);
   return await new Promise((resolve, reject) => {
-    child.once('error', (cause: NodeJS.ErrnoException) => reject(startError(tool, cause, options.signal)));
+    child.once('error', (cause: NodeJS.ErrnoException) => {
+      const fail = () => reject(startError(tool, cause, options.signal));
+      // A tool that is canceled has its SIGKILL: it is gone before its caller clears up behind it.
+      child.pid === undefined ? fail() : child.once('exit', fail);
+    });
     child.once('close', (code, signal) => {
       if (code === 0) {
         resolve(Buffer.concat(stdout));
@@ -106,7 +110,8 @@ export async function requireTools(tools: readonly string[]): Promise<void> {
   }
 }
 
-function toolMissing(tools: readonly string[], cause?: unknown): SmartVMError {
+/** TOOL_MISSING, with the command that installs the tools where their packages are known. */
+export function toolMissing(tools: readonly string[], cause?: unknown): SmartVMError {
   const packages = [...new Set(tools.map((tool) => PACKAGES[tool]).filter(Boolean))];
   const hint = packages.length > 0 ? `; install with: apt-get install ${packages.join(' ')}` : '';
   const verb = tools.length > 1 ? 'are' : 'is';

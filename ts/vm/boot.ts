@@ -175,13 +175,14 @@ async function configure(context: BootContext): Promise<void> {
   for (const iface of config.config.networkInterfaces ?? []) {
     await put(`/network-interfaces/${iface.ifaceId}`, config.toNetworkInterfacePayload(iface));
   }
+  const udsPath = config.config.vsock?.udsPath;
+  if (udsPath !== undefined && !(await lstat(udsPath).catch(() => undefined))) {
+    // Before the call, which may make the socket and fail nonetheless. One that is there already is not ours.
+    context.cleanup.push('vsock socket', () => rm(udsPath, { force: true }));
+  }
   await put('/vsock', config.toVsockPayload());
   await put('/balloon', config.toBalloonPayload());
   await put('/mmds/config', config.toMmdsConfigPayload());
-  const udsPath = config.config.vsock?.udsPath;
-  if (udsPath !== undefined) {
-    context.cleanup.push('vsock socket', () => rm(udsPath, { force: true }));
-  }
 }
 
 async function startInstance(context: BootContext): Promise<void> {
@@ -205,7 +206,7 @@ async function connectAgent(context: BootContext): Promise<void> {
       );
     }
     try {
-      const guest = await dial({ signal, explain: (error) => vmm.explain(error) });
+      const guest = await dial({ signal, timeoutMs: remaining(context), explain: (error) => vmm.explain(error) });
       context.guest = guest;
       context.cleanup.push('guest connection', () => guest.close());
       return;

@@ -34,7 +34,7 @@ export const LADDER: readonly Rung[] = [
     act: ({ process }) => process.api.put('/actions', { action_type: 'SendCtrlAltDel' }),
   },
   { name: 'SIGTERM', applies: () => true, act: ({ process }) => process.signal('SIGTERM') },
-  { name: 'SIGKILL', applies: () => true, act: ({ process }) => process.signal('SIGKILL') },
+  { name: 'SIGKILL', applies: () => true, act: ({ process }) => process.kill() },
 ];
 
 /** Climbs the ladder until the VMM has ended, waiting up to `graceMs` on each rung, and says which rung it was. */

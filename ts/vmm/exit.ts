@@ -42,9 +42,9 @@ export function describeExit(exit: VmmExit): string {
 
 /** The exit as the keeper recorded it; without a record it was the keeper that was lost. */
 export async function readExit(runtimeDir: string): Promise<VmmExit> {
-  const text = await readFile(join(runtimeDir, 'exit.json'), 'utf8').catch(() => undefined);
-  if (text === undefined) {
+  try {
+    return JSON.parse(await readFile(join(runtimeDir, 'exit.json'), 'utf8')) as VmmExit;
+  } catch {
     return { exitCode: null, signal: null, reason: 'keeper-lost', startedAt: null, exitedAt: null };
   }
-  return JSON.parse(text) as VmmExit;
 }

@@ -5,6 +5,7 @@ import { isSmartVMError, SmartVMError } from '../errors.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { withDeadline } from '../util/deadline.js';
 import { PACKAGE_ROOT } from '../util/package-root.js';
+import type { ProcessIdentity } from '../util/process-identity.js';
 
 export interface KeeperOptions {
   id: string;
@@ -20,12 +21,14 @@ export interface KeeperOptions {
 interface Hello {
   keeperPid: number;
   vmmPid: number;
+  vmmStartTime: string;
+  bootId: string;
   error?: { code: 'VMM_SPAWN_FAILED'; message: string };
 }
 
 export interface Keeper {
   readonly keeperPid: number;
-  readonly vmmPid: number;
+  readonly vmm: ProcessIdentity;
   readonly client: SocketClient;
   /**
    * Gives up ownership, which tells a keeper that is not detached to end its VM, and waits until the keeper is gone.
@@ -60,7 +63,8 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
     for (const handle of [child, child.stdin, child.stdout, child.stderr] as { unref?: () => void }[]) {
       handle.unref?.();
     }
-    return { keeperPid: hello.keeperPid, vmmPid: hello.vmmPid, client, end: () => endKeeper(child) };
+    const { keeperPid, vmmPid: pid, vmmStartTime: startTime, bootId } = hello;
+    return { keeperPid, vmm: { pid, startTime, bootId }, client, end: () => endKeeper(child) };
   } catch (error) {
     child.kill('SIGKILL');
     throw error;

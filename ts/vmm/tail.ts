@@ -11,7 +11,7 @@ export async function tailLines(path: string, lines: number, maxBytes = 32 * 102
     const length = Math.min(size, maxBytes);
     const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, size - length);
     const text = buffer.subarray(0, bytesRead).toString('utf8').replaceAll('\r', '').trimEnd();
-    return text === '' ? [] : text.split('\n').slice(-lines);
+    return text === '' || lines <= 0 ? [] : text.split('\n').slice(-lines);
   } finally {
     await file.close();
   }

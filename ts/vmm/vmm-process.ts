@@ -2,7 +2,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { isSmartVMError, SmartVMError } from '../errors.js';
 import { SocketClient } from '../firecracker/socket-client.js';
-import { delay } from '../util/deadline.js';
+import { delay, throwIfCanceled, withDeadline } from '../util/deadline.js';
+import { isAlive, type ProcessIdentity } from '../util/process-identity.js';
+import { assertSocketPath } from '../util/socket-path.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
 import { type Keeper, startKeeper } from './keeper.js';
 import { tailLines } from './tail.js';
@@ -21,6 +23,7 @@ export interface VmmProcessOptions {
 
 const POLL_MS = 3;
 const EXIT_NEWS_MS = 500;
+const KILL_ORDER_MS = 2_000;
 const CONSOLE_TAIL_LINES = 50;
 
 /** A VMM under its keeper: its API, console, signals and exit. */
@@ -42,6 +45,7 @@ export class VmmProcess {
 
   /** @throws SmartVMError VMM_SPAWN_FAILED, KEEPER_FAILED, SOCKET_PATH_TOO_LONG */
   static async start(options: VmmProcessOptions): Promise<VmmProcess> {
+    assertSocketPath(options.socketPath); // before anything runs
     const flags = ['--api-sock', options.socketPath, '--id', options.id, ...(options.extraArgs ?? [])];
     const { id, runtimeDir, detached } = options;
     const keeper = await startKeeper({ id, runtimeDir, detached, command: [options.executable, ...flags] });
@@ -49,7 +53,7 @@ export class VmmProcess {
   }
 
   get pid(): number {
-    return this.#keeper.vmmPid;
+    return this.#keeper.vmm.pid;
   }
 
   get keeperPid(): number {
@@ -73,7 +77,7 @@ export class VmmProcess {
   async waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<void> {
     const deadline = Date.now() + timeoutMs;
     while (this.#exit === undefined) {
-      signal.throwIfAborted();
+      throwIfCanceled(signal, `the start of VM ${this.#options.id}`);
       if (existsSync(this.#options.socketPath) && (await this.#answers(deadline, signal))) {
         return;
       }
@@ -87,6 +91,15 @@ export class VmmProcess {
 
   async signal(name: NodeJS.Signals): Promise<void> {
     await this.#keeper.client.put('/signal', { signal: name });
+  }
+
+  /** Ends the VMM at once, by its keeper or, when that does not answer, with it. Waits for its end. */
+  async kill(): Promise<void> {
+    if (this.#exit === undefined) {
+      const order = this.#keeper.client.put('/signal', { signal: 'SIGKILL' }, { timeoutMs: KILL_ORDER_MS });
+      await order.catch(() => this.#keeper.end());
+      await this.exited;
+    }
   }
 
   /** Bytes for the guest's serial console. */
@@ -108,10 +121,7 @@ export class VmmProcess {
 
   /** Ends the keeper, and with it a VMM that still runs, and waits for that. */
   async dispose(): Promise<void> {
-    if (this.#exit === undefined) {
-      await this.signal('SIGKILL').catch(() => undefined); // it may just have ended
-      await this.exited;
-    }
+    await this.kill();
     await this.#keeper.end();
     await Promise.all([this.api.destroy(), this.#keeper.client.destroy()]);
   }
@@ -120,7 +130,7 @@ export class VmmProcess {
   async explain(error: unknown): Promise<unknown> {
     if (isSmartVMError(error, 'API_UNREACHABLE', 'AGENT_UNREACHABLE')) {
       // A broken socket is often the first sign of an exit, a moment before its parent hears of it.
-      await Promise.race([this.exited, delay(EXIT_NEWS_MS)]);
+      await withDeadline(this.exited, EXIT_NEWS_MS, () => new Error('it lives')).catch(() => undefined);
       return this.#exitError ?? error;
     }
     return error;
@@ -149,9 +159,20 @@ export class VmmProcess {
   async #watchExit(): Promise<VmmExit> {
     const answer = this.#keeper.client.get<VmmExit>('/exit', { timeoutMs: 0 });
     // A keeper that is gone refuses or hangs up: its last word is the file.
-    const exit = await answer.catch(() => readExit(this.#options.runtimeDir));
+    const exit = await answer.catch(async () => {
+      await endOrphan(this.#keeper.vmm);
+      return await readExit(this.#options.runtimeDir);
+    });
     this.#exitError = await this.describe('VMM_EXITED', describeExit(exit), { exit });
     this.#exit = exit;
     return exit;
+  }
+}
+
+/** A VMM dies with its keeper, a moment later; one that has changed its user has lost the kernel's order to. */
+async function endOrphan(vmm: ProcessIdentity): Promise<void> {
+  while (await isAlive(vmm)) {
+    process.kill(vmm.pid, 'SIGKILL');
+    await delay(POLL_MS);
   }
 }

@@ -1,0 +1,84 @@
+// Command smartvm-agent is PID 1 of a microVM: it boots the root file system and serves SSH to the host.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+	"smartvm.dev/go/internal/boot"
+	"smartvm.dev/go/internal/sshd"
+)
+
+// version is set by the linker.
+var version = "0.0.0"
+
+func main() {
+	if os.Getpid() != 1 {
+		os.Exit(runTool(os.Args[1:]))
+	}
+	a, err := start()
+	if err != nil {
+		fatal(err)
+	}
+	a.await()
+}
+
+// runTool is what the binary does for the agent, or for a person, when it is not init.
+func runTool(args []string) int {
+	switch {
+	case len(args) == 1 && args[0] == "sftp":
+		if err := sshd.ServeSFTP(); err != nil {
+			fmt.Fprintln(os.Stderr, "smartvm-agent: sftp:", err)
+			return 1
+		}
+		return 0
+	case len(args) == 1 && args[0] == "--version":
+		fmt.Println(version)
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "smartvm-agent: this is the init of a microVM, and runs as PID 1 alone")
+	return 2
+}
+
+// fatal ends the VM with the reason on its console.
+func fatal(err error) {
+	fmt.Fprintln(os.Stderr, "smartvm-agent:", err)
+	// The line must have left the serial port when the machine resets.
+	unix.IoctlSetInt(2, unix.TCSBRK, 1)
+	unix.Sync()
+	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	select {}
+}
+
+// catchSignals keeps init alive under signals that would end a Go program, and answers those of Ctrl-Alt-Del.
+func catchSignals() <-chan os.Signal {
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGTERM, unix.SIGQUIT, unix.SIGPIPE, unix.SIGUSR1,
+		unix.SIGUSR2, unix.SIGALRM, unix.SIGABRT, unix.SIGTRAP, unix.SIGSYS, unix.SIGXCPU, unix.SIGXFSZ, unix.SIGSTKFLT)
+	ctrlAltDel := make(chan os.Signal, 1)
+	signal.Notify(ctrlAltDel, unix.SIGINT)
+	unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF)
+	return ctrlAltDel
+}
+
+// bootRoot mounts the root file system, if there is one, and moves into it.
+func (a *agent) bootRoot() error {
+	if err := boot.MountDevices(); err != nil {
+		return err
+	}
+	overlaid := false
+	if a.config.Root != nil {
+		root, err := boot.MountRoot(a.config.Root, a.modules)
+		if err != nil {
+			return fmt.Errorf("root file system: %w", err)
+		}
+		if err := root.Switch(); err != nil {
+			return fmt.Errorf("root file system: %w", err)
+		}
+		a.root, overlaid = root, root.Overlaid
+	}
+	boot.MountVolatile()
+	boot.WriteIdentity("/etc", a.config, overlaid)
+	return nil
+}

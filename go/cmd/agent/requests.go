@@ -1,0 +1,113 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"smartvm.dev/go/internal/boot"
+	"smartvm.dev/go/internal/guestconfig"
+	"smartvm.dev/go/internal/procid"
+	"smartvm.dev/go/internal/sshd"
+)
+
+const (
+	// How long processes have between SIGTERM and SIGKILL, and between SIGKILL and the end.
+	termGrace = 2 * time.Second
+	killGrace = time.Second
+)
+
+func (a *agent) requests() map[string]sshd.GlobalRequest {
+	return map[string]sshd.GlobalRequest{
+		"info@smartvm.dev":     info,
+		"clock@smartvm.dev":    clock,
+		"shutdown@smartvm.dev": a.shutdown,
+	}
+}
+
+func info([]byte) ([]byte, func(), error) {
+	bootID, err := procid.BootID()
+	if err != nil {
+		return nil, nil, err
+	}
+	var kernel unix.Utsname
+	if err := unix.Uname(&kernel); err != nil {
+		return nil, nil, err
+	}
+	reply, err := json.Marshal(struct {
+		Protocol     int    `json:"protocol"`
+		AgentVersion string `json:"agentVersion"`
+		BootID       string `json:"bootId"`
+		Kernel       string `json:"kernel"`
+	}{guestconfig.Protocol, version, bootID, unix.ByteSliceToString(kernel.Release[:])})
+	return reply, nil, err
+}
+
+func clock(payload []byte) ([]byte, func(), error) {
+	var request struct {
+		TimeMs int64 `json:"timeMs"`
+	}
+	if err := json.Unmarshal(payload, &request); err != nil {
+		return nil, nil, err
+	}
+	if request.TimeMs <= 0 {
+		return nil, nil, fmt.Errorf("timeMs is %d", request.TimeMs)
+	}
+	return []byte("{}"), nil, boot.SetClock(request.TimeMs)
+}
+
+func (a *agent) shutdown(payload []byte) ([]byte, func(), error) {
+	var request struct {
+		Mode string `json:"mode"`
+	}
+	if err := json.Unmarshal(payload, &request); err != nil {
+		return nil, nil, err
+	}
+	commands := map[string]int{
+		"reboot":   unix.LINUX_REBOOT_CMD_RESTART,
+		"poweroff": unix.LINUX_REBOOT_CMD_POWER_OFF,
+	}
+	command, ok := commands[request.Mode]
+	if !ok {
+		return nil, nil, fmt.Errorf("unknown mode %.16q", request.Mode)
+	}
+	return []byte("{}"), func() {
+		select {
+		case a.stop <- command:
+		default:
+			// It is shutting down already.
+		}
+	}, nil
+}
+
+// await waits for the order to shut down, and carries it out.
+func (a *agent) await() {
+	command := unix.LINUX_REBOOT_CMD_RESTART
+	select {
+	case <-a.ctrlAltDel:
+	case command = <-a.stop:
+	}
+	unix.Kill(-1, unix.SIGTERM)
+	if !a.childrenGone(termGrace) {
+		unix.Kill(-1, unix.SIGKILL)
+		a.childrenGone(killGrace)
+	}
+	if a.root != nil {
+		a.root.Detach()
+	}
+	unix.Sync()
+	if err := unix.Reboot(command); err != nil {
+		fatal(fmt.Errorf("reboot: %w", err))
+	}
+	select {}
+}
+
+func (a *agent) childrenGone(within time.Duration) bool {
+	select {
+	case <-a.children.Childless():
+		return true
+	case <-time.After(within):
+		return false
+	}
+}

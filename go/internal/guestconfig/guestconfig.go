@@ -1,0 +1,89 @@
+// Package guestconfig reads the identity that the host gives a VM in its initramfs.
+package guestconfig
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+)
+
+const (
+	// Protocol is the version of the contract between host and guest that this agent speaks.
+	Protocol = 1
+	maxBytes = 1 << 20
+)
+
+// Config is /smartvm/config.json. Fields that it does not name are ignored.
+type Config struct {
+	Protocol int    `json:"protocol"`
+	ID       string `json:"id"`
+	Hostname string `json:"hostname"`
+	// Root is absent when the guest is to run from the initramfs itself.
+	Root           *Root    `json:"root"`
+	HostKey        string   `json:"hostKey"`
+	AuthorizedKeys []string `json:"authorizedKeys"`
+	// Seed is credited to the random pool in full.
+	Seed []byte `json:"seed"`
+	// TimeMs is the host's time when it started the VM, in milliseconds since 1970.
+	TimeMs  int64   `json:"timeMs"`
+	Network Network `json:"network"`
+}
+
+// Root says where the root file system is.
+type Root struct {
+	Device string `json:"device"`
+	// FSType is found by magic number when empty.
+	FSType   string   `json:"fsType"`
+	ReadOnly bool     `json:"readOnly"`
+	Overlay  *Overlay `json:"overlay"`
+}
+
+// Overlay is the writable layer above a read-only root.
+type Overlay struct {
+	// Device is a block device, or "tmpfs" for a layer in memory.
+	Device string `json:"device"`
+	FSType string `json:"fsType"`
+}
+
+// Network is what the guest sets up once; it runs no DHCP client.
+type Network struct {
+	Interfaces []Interface `json:"interfaces"`
+	DNS        []string    `json:"dns"`
+}
+
+// Interface is found by its MAC address.
+type Interface struct {
+	MAC string `json:"mac"`
+	// Addresses are in CIDR notation.
+	Addresses []string `json:"addresses"`
+	Gateway   string   `json:"gateway"`
+	MTU       int      `json:"mtu"`
+}
+
+// Read reads and checks a configuration of at most 1 MiB.
+func Read(path string) (*Config, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxBytes {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxBytes)
+	}
+	var config Config
+	if err := json.Unmarshal(data, &config); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if config.Protocol != Protocol {
+		return nil, fmt.Errorf("%s is of protocol %d, this agent speaks %d", path, config.Protocol, Protocol)
+	}
+	if config.Root != nil && config.Root.Device == "" {
+		return nil, fmt.Errorf("%s: root has no device", path)
+	}
+	return &config, nil
+}

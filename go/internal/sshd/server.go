@@ -1,0 +1,131 @@
+// Package sshd is the guest's SSH server: commands, terminals, SFTP and forwarding for the one who holds the VM's key.
+package sshd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"smartvm.dev/go/internal/passwd"
+	"smartvm.dev/go/internal/reaper"
+)
+
+const handshakeTimeout = 30 * time.Second
+
+// GlobalRequest answers a global request's payload. then, which may be nil, runs once the reply is on its way.
+type GlobalRequest func(payload []byte) (reply []byte, then func(), err error)
+
+// Options is what a Server needs of the machine that it runs on.
+type Options struct {
+	// HostKey is a private key in OpenSSH's format, AuthorizedKeys are lines as of authorized_keys.
+	HostKey        string
+	AuthorizedKeys []string
+	// Ready is closed when the root file system and the network are there. Whoever asks for them earlier waits.
+	Ready <-chan struct{}
+	// Reaper owns the processes.
+	Reaper *reaper.Reaper
+	// Lookup finds a user by name.
+	Lookup func(name string) (passwd.User, error)
+	// SFTP is the command line that serves SFTP on its standard input and output, in the user's home.
+	SFTP []string
+	// Requests are the global requests besides SSH's own.
+	Requests map[string]GlobalRequest
+}
+
+// Server serves SSH connections.
+type Server struct {
+	options Options
+	config  *ssh.ServerConfig
+}
+
+// New checks the keys.
+func New(options Options) (*Server, error) {
+	hostKey, err := ssh.ParsePrivateKey([]byte(options.HostKey))
+	if err != nil {
+		return nil, fmt.Errorf("hostKey: %w", err)
+	}
+	var authorized [][]byte
+	for i, line := range options.AuthorizedKeys {
+		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err != nil {
+			return nil, fmt.Errorf("authorizedKeys[%d]: %w", i, err)
+		}
+		authorized = append(authorized, key.Marshal())
+	}
+	config := &ssh.ServerConfig{
+		// The quickest of the secure algorithms where every instruction is emulated.
+		Config: ssh.Config{
+			KeyExchanges: []string{ssh.KeyExchangeCurve25519},
+			Ciphers:      []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305},
+		},
+		ServerVersion: "SSH-2.0-SmartVM",
+		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			offered := key.Marshal()
+			for _, known := range authorized {
+				if bytes.Equal(known, offered) {
+					return nil, nil
+				}
+			}
+			return nil, errors.New("the key is not this VM's")
+		},
+	}
+	config.AddHostKey(hostKey)
+	return &Server{options, config}, nil
+}
+
+// Serve serves one connection until it ends, closes it, and kills what still runs for it.
+func (s *Server) Serve(conn net.Conn) {
+	defer conn.Close()
+	late := time.AfterFunc(handshakeTimeout, func() { conn.Close() })
+	client, channels, requests, err := ssh.NewServerConn(conn, s.config)
+	if err != nil || !late.Stop() {
+		return
+	}
+	go s.serveRequests(requests)
+	user := s.userOf(client)
+	for channel := range channels {
+		switch channel.ChannelType() {
+		case "session":
+			go s.serveSession(channel, user)
+		case "direct-tcpip":
+			go s.forwardTCP(channel)
+		case "direct-streamlocal@openssh.com":
+			go s.forwardUnix(channel)
+		default:
+			channel.Reject(ssh.UnknownChannelType, "unknown channel type")
+		}
+	}
+}
+
+// userOf answers how to find the connection's user once the root file system is there. Names that the guest does not
+// know stand for root.
+func (s *Server) userOf(client *ssh.ServerConn) func() (passwd.User, error) {
+	return func() (passwd.User, error) {
+		if user, err := s.options.Lookup(client.User()); err == nil {
+			return user, nil
+		}
+		return s.options.Lookup("root")
+	}
+}
+
+func (s *Server) serveRequests(requests <-chan *ssh.Request) {
+	for request := range requests {
+		handler := s.options.Requests[request.Type]
+		if handler == nil {
+			request.Reply(false, nil)
+			continue
+		}
+		reply, then, err := handler(request.Payload)
+		if err != nil {
+			request.Reply(false, []byte(err.Error()))
+			continue
+		}
+		request.Reply(true, reply)
+		if then != nil {
+			then()
+		}
+	}
+}

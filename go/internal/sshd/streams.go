@@ -1,0 +1,144 @@
+package sshd
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+	"smartvm.dev/go/internal/passwd"
+)
+
+const (
+	pumpBuffer = 32 << 10
+	// At most this much of what is in a pipe is passed on once the process has ended: one that it left behind may go on
+	// writing for ever. Pipes hold 64 KiB unless told otherwise, and 1 MiB at most (/proc/sys/fs/pipe-max-size).
+	maxDrain = 1 << 20
+)
+
+// streams are both ends of a process's standard streams. With a terminal, stdin and stdout are the same file.
+type streams struct {
+	stdin, stdout, stderr *os.File
+	terminal              bool
+	theirs                []int
+	once                  sync.Once
+}
+
+func openPipes(attr *syscall.ProcAttr, _ passwd.User) (*streams, error) {
+	s := &streams{}
+	for fd, ours := range []**os.File{&s.stdin, &s.stdout, &s.stderr} {
+		var ends [2]int
+		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+			s.closeTheirs()
+			s.closeOurs()
+			return nil, os.NewSyscallError("pipe2", err)
+		}
+		our, their := ends[0], ends[1]
+		if fd == 0 {
+			our, their = their, our
+		}
+		// Non-blocking on our side alone: the poller then watches it.
+		unix.SetNonblock(our, true)
+		*ours = os.NewFile(uintptr(our), "pipe")
+		s.theirs = append(s.theirs, their)
+		attr.Files = append(attr.Files, uintptr(their))
+	}
+	return s, nil
+}
+
+func (s *session) openTerminal(attr *syscall.ProcAttr, user passwd.User) (*streams, error) {
+	master, slave, err := pty.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer slave.Close()
+	pty.Setsize(master, s.window)
+	slave.Chown(int(user.UID), -1)
+	// Fd makes it blocking, as programs expect their terminal to be.
+	their, err := unix.FcntlInt(slave.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		master.Close()
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	attr.Files = []uintptr{uintptr(their), uintptr(their), uintptr(their)}
+	attr.Sys.Setctty = true
+	s.terminal = master
+	return &streams{stdin: master, stdout: master, terminal: true, theirs: []int{their}}, nil
+}
+
+func (s *streams) closeTheirs() {
+	for _, fd := range s.theirs {
+		unix.Close(fd)
+	}
+	s.theirs = nil
+}
+
+func (s *streams) closeOurs() {
+	for _, file := range []*os.File{s.stdin, s.stdout, s.stderr} {
+		if file != nil {
+			file.Close()
+		}
+	}
+}
+
+// feed passes the client's data on until its end. A terminal stays open then: it is the process's output too.
+func (s *streams) feed(channel ssh.Channel) {
+	io.CopyBuffer(struct{ io.Writer }{s.stdin}, channel, make([]byte, pumpBuffer))
+	if !s.terminal {
+		s.endInput()
+	}
+}
+
+func (s *streams) endInput() {
+	if !s.terminal {
+		s.once.Do(func() { s.stdin.Close() })
+	}
+}
+
+// endOutput makes the pumps end with what is there now.
+func (s *streams) endOutput() {
+	s.stdout.SetReadDeadline(time.Unix(1, 0))
+	if s.stderr != nil {
+		s.stderr.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// pump copies until the end of from, or past its deadline what can be read without waiting. It reads no more than to,
+// with the client's window, takes.
+func pump(to io.Writer, from *os.File) {
+	buffer := make([]byte, pumpBuffer)
+	for {
+		n, err := from.Read(buffer)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+	raw, err := from.SyscallConn()
+	if err != nil {
+		return
+	}
+	for drained := 0; drained < maxDrain; {
+		n := 0
+		raw.Control(func(fd uintptr) { n, _ = unix.Read(int(fd), buffer) })
+		if n <= 0 {
+			return
+		}
+		drained += n
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,78 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { goEnvironment } from './go-toolchain.mjs';
+import { inRoot, packageJson, ROOT, tool } from './package.mjs';
+import { Failure, run } from './process.mjs';
+import { goTally, vitestTally } from './tally.mjs';
+
+const node = (path, ...args) => run(process.execPath, [path, ...args], { cwd: ROOT });
+const go = async (program, ...args) => run(program, args, { cwd: inRoot('go'), env: await goEnvironment() });
+
+/**
+ * What `npm test` does, in order. A step fails by throwing; one that runs tests gives their tally, and any other counts
+ * as one test.
+ */
+export const STEPS = [
+  ['lint', () => node(tool('biome'), 'ci', '.')],
+  ['types', () => node(tool('tsc'), '--noEmit', '-p', 'tsconfig.json')],
+  ['generated-types', () => node('scripts/generate.mjs', '--check')],
+  ['go-vet', () => go('go', 'vet', './...')],
+  ['go-format', gofmt],
+  ['go-test', goTest],
+  ['unit', () => vitest('unit')],
+  ['integration', () => vitest('integration')],
+  ['publint', () => node(tool('publint'), '--strict')],
+  ['knip', () => node(tool('knip'))],
+  ['pack', packAndInstall],
+  ['qemu-version', () => node('bin/smartvm-qemu', '--version')],
+];
+
+async function gofmt() {
+  const { stdout } = await go('gofmt', '-l', '.');
+  if (stdout !== '') {
+    throw new Failure(`not as gofmt writes it:\n${stdout.trim()}`);
+  }
+}
+
+async function goTest() {
+  const options = { cwd: inRoot('go'), env: await goEnvironment(), check: false, stdout: true };
+  const { code, stdout } = await run('go', ['test', '-json', './...'], options);
+  return goTally(stdout, code);
+}
+
+async function vitest(project) {
+  const folder = mkdtempSync(join(tmpdir(), 'smartvm-test-'));
+  try {
+    const report = join(folder, 'report.json');
+    const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+    const args = [tool('vitest'), 'run', '--project', project, ...reporters];
+    const { code } = await run(process.execPath, args, { cwd: ROOT, show: true, check: false });
+    return vitestTally(readFileSync(report, 'utf8'), code);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The package as npm would publish it, installed where nothing else of the clone is. */
+async function packAndInstall() {
+  const folder = mkdtempSync(join(tmpdir(), 'smartvm-pack-'));
+  try {
+    const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+    const packed = await run('npm', ['pack', '--json', '--pack-destination', folder, ...quiet], {
+      cwd: ROOT,
+      stdout: true,
+    });
+    const [{ filename }] = JSON.parse(packed.stdout);
+    writeFileSync(join(folder, 'package.json'), '{ "private": true }');
+    await run('npm', ['install', '--prefer-offline', ...quiet, `./${filename}`], { cwd: folder });
+    const { stdout } = await run(join(folder, 'node_modules/.bin/smartvm'), ['--version'], { cwd: folder });
+    if (stdout.trim() !== packageJson().version) {
+      throw new Failure(`the installed package says its version is ${stdout.trim()}`);
+    }
+    const use = "await import('smartvm').then(({ SmartVM }) => new SmartVM())";
+    await run(process.execPath, ['--input-type=module', '--eval', use], { cwd: folder });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

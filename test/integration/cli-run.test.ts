@@ -1,0 +1,143 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
+import { processesNaming, until } from '../support/leftovers.js';
+import { type ScratchDirectory, scratchDirectory } from '../support/scratch.js';
+
+/** The command line as a user has it, with a runtime directory of its own. */
+class Smartvm implements AsyncDisposable {
+  readonly #scratch: ScratchDirectory;
+
+  private constructor(scratch: ScratchDirectory) {
+    this.#scratch = scratch;
+  }
+
+  static async open(): Promise<Smartvm> {
+    const smartvm = new Smartvm(await scratchDirectory());
+    await mkdir(smartvm.runtimeDir, { mode: 0o700 });
+    return smartvm;
+  }
+
+  get runtimeDir(): string {
+    return this.#scratch.file('run');
+  }
+
+  spawn(...args: string[]): ChildProcessWithoutNullStreams {
+    return spawn(join(PACKAGE_ROOT, 'bin/smartvm'), args, {
+      env: { ...process.env, SMARTVM_RUNTIME_DIR: this.runtimeDir },
+    });
+  }
+
+  async run(args: readonly string[], input = ''): Promise<{ stdout: string; stderr: string; exitCode: number | null }> {
+    const child = this.spawn(...args);
+    const output = { stdout: '', stderr: '' };
+    child.stdout.on('data', (chunk: Buffer) => {
+      output.stdout += chunk;
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      output.stderr += chunk;
+    });
+    child.stdin.end(input);
+    const [exitCode] = (await once(child, 'close')) as [number | null];
+    return { ...output, exitCode };
+  }
+
+  async leftovers(): Promise<string[]> {
+    return [...(await readdir(this.runtimeDir)), ...(await processesNaming(this.runtimeDir))];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#scratch[Symbol.asyncDispose]();
+  }
+}
+
+describe('smartvm run', () => {
+  it('prints what the command prints, ends with its exit code and leaves nothing', async () => {
+    await using smartvm = await Smartvm.open();
+    const result = await smartvm.run(['run', '--', 'sh', '-c', 'uname -s; echo oops >&2; exit 7']);
+    expect(result).toEqual({ stdout: 'Linux\n', stderr: 'oops\n', exitCode: 7 });
+    expect(await smartvm.leftovers()).toEqual([]);
+  });
+
+  it('gives the guest the CPUs and the memory that were asked for', async () => {
+    await using smartvm = await Smartvm.open();
+    const script = 'nproc; grep MemTotal /proc/meminfo';
+    const { stdout } = await smartvm.run(['run', '--cpus', '2', '--memory', '512', '--', 'sh', '-c', script]);
+    expect(stdout).toMatch(/^2\nMemTotal: +(?:4[5-9]|5[01])\d{4} kB\n$/);
+  });
+
+  it('passes standard input on when asked to', async () => {
+    await using smartvm = await Smartvm.open();
+    const { stdout } = await smartvm.run(['run', '-i', '--', 'wc', '-c'], 'x'.repeat(100_000));
+    expect(stdout).toBe('100000\n');
+  });
+
+  it('ends a command at its timeout with exit code 124', async () => {
+    await using smartvm = await Smartvm.open();
+    const { exitCode } = await smartvm.run(['run', '--timeout', '0.5', '--', 'sleep', '1000']);
+    expect(exitCode).toBe(124);
+    expect(await smartvm.leftovers()).toEqual([]);
+  });
+
+  it.each([
+    [['run', '--image', 'windows', '--', 'true'], 'IMAGE_UNKNOWN'],
+    [['run', '--memory', '99999999', '--', 'true'], 'MEMORY_EXCEEDED'],
+    [['run', '--cpus', '0', '--', 'true'], 'whole number'],
+    [['run'], 'missing required argument'],
+  ])('says what is wrong with %j, with exit code 125', async (args, message) => {
+    await using smartvm = await Smartvm.open();
+    const { exitCode, stderr } = await smartvm.run(args);
+    expect(exitCode).toBe(125);
+    expect(stderr).toContain(message);
+    expect(await smartvm.leftovers()).toEqual([]);
+  });
+
+  // Moments of a run, by what exists at each: nothing, the runtime directory, the VMM's API, the guest's command.
+  it.each(['nothing', 'directory', 'api', 'command'] as const)(
+    'Ctrl-C when there is %s leaves nothing',
+    async (moment) => {
+      await using smartvm = await Smartvm.open();
+      const child = smartvm.spawn('run', '--', 'sh', '-c', 'echo ready; sleep 1000');
+      let output = '';
+      child.stdout.on('data', (chunk: Buffer) => {
+        output += chunk;
+      });
+      const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
+      const reached = {
+        nothing: async () => child.pid !== undefined,
+        directory: async () => (await readdir(smartvm.runtimeDir)).length > 0,
+        api: async () =>
+          (await readdir(smartvm.runtimeDir, { recursive: true })).some((name) => name.endsWith('api.sock')),
+        command: async () => output.includes('ready'),
+      };
+      await until(reached[moment], 60_000, moment);
+      child.kill('SIGINT');
+      child.kill('SIGINT');
+      const [exitCode, signal] = await closed;
+      // Before our handler is there, the signal's own effect is as good.
+      expect(exitCode ?? signal).toBe(moment === 'nothing' && signal !== null ? 'SIGINT' : 130);
+      expect(await smartvm.leftovers()).toEqual([]);
+    },
+  );
+
+  it('ends when the reader of its output has gone', async () => {
+    await using smartvm = await Smartvm.open();
+    const child = smartvm.spawn('run', '--', 'yes');
+    await once(child.stdout, 'data');
+    child.stdout.destroy();
+    const [exitCode] = (await once(child, 'close')) as [number];
+    expect(exitCode).toBe(141);
+    expect(await smartvm.leftovers()).toEqual([]);
+  });
+
+  it('killed with -9 takes its VM with it', async () => {
+    await using smartvm = await Smartvm.open();
+    const child = smartvm.spawn('run', '--', 'sh', '-c', 'echo ready; sleep 1000');
+    await once(child.stdout, 'data');
+    child.kill('SIGKILL');
+    await until(async () => (await smartvm.leftovers()).length === 0, 10_000, 'the end of the VM');
+  });
+});

@@ -1,0 +1,25 @@
+import { rm } from 'node:fs/promises';
+import { type RunOptions, run } from '../util/run.js';
+
+/**
+ * Runs a build tool that wants to be root (mmdebstrap, mksquashfs of its result) in namespaces of its own: what it mounts is seen by nobody else, and
+ * all its processes and mounts end with it and with this program, however that dies. Not root, it is root in a user namespace with the ids of /etc/subuid.
+ */
+export async function runInBuildSandbox(tool: string, args: readonly string[], options: RunOptions): Promise<Buffer> {
+  const namespaces = ['--mount', '--pid', '--fork', '--kill-child=KILL', '--mount-proc', ...userNamespace()];
+  return await run('setpriv', ['--pdeathsig', 'KILL', 'unshare', ...namespaces, '--', tool, ...args], options);
+}
+
+/** Removes a build's folder, with the files in it that belong to subordinate ids. */
+export async function removeBuild(path: string): Promise<void> {
+  if (userNamespace().length > 0) {
+    // Fails where nothing could be built either; what then is ours alone is removed below.
+    await run('unshare', [...userNamespace(), '--', 'rm', '--recursive', '--force', '--', path]).catch(() => undefined);
+  }
+  // A killed build may take a moment to be gone.
+  await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+}
+
+function userNamespace(): string[] {
+  return process.getuid?.() === 0 ? [] : ['--user', '--map-root-user', '--map-auto'];
+}

@@ -1,0 +1,168 @@
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isSmartVMError, SmartVMError } from '../errors.js';
+import { type RunOptions, requireTools, run } from '../util/run.js';
+import { DEBIAN_SUITE, debianSources, hostAptSettings } from './apt-sources.js';
+import { runInBuildSandbox } from './build-sandbox.js';
+import type { Arch, BundleContent, ProgressListener } from './image-types.js';
+import { moduleMembers } from './initramfs.js';
+import { selectModules } from './kernel-modules.js';
+import { unpackKernel } from './kernel-unpack.js';
+import { withoutSignature } from './modinfo.js';
+import { sealFile, writeReadOnly } from './verified-file.js';
+
+/** Raised with every change to what the functions here build: an image made by another recipe is built again. */
+export const DEBIAN_RECIPE = `debian-${DEBIAN_SUITE}-1`;
+
+const DEBIAN_ARCH = { x86_64: 'amd64', aarch64: 'arm64' } as const;
+const PACKAGES = ['ca-certificates', 'iproute2'];
+
+/**
+ * `reboot=k`: a guest's reboot ends Firecracker. `panic=-1`: a panic does too, at once. `cryptomgr.notests` saves 0.2 s of self-tests under emulation.
+ * The i8042 and 8250 settings keep the kernel from probing for devices that no VMM here has.
+ */
+const BOOT_ARGS = {
+  x86_64:
+    'console=ttyS0 reboot=k panic=-1 quiet cryptomgr.notests 8250.nr_uarts=1 i8042.noaux i8042.nomux i8042.dumbkbd',
+  // Firecracker's serial port is ttyS0, that of QEMU's `virt` machine ttyAMA0; the kernel uses what is there.
+  aarch64: 'console=ttyS0 console=ttyAMA0 reboot=k panic=-1 quiet cryptomgr.notests',
+} as const;
+
+/** Takes away what the build left or took from the host. mmdebstrap runs it with sh, the root file system's folder as $1. */
+const CLEAN_ROOT = `set -eu; cd "$1"
+rm -f etc/apt/apt.conf.d/99mmdebstrap var/lib/dpkg/*-old var/cache/debconf/*-old var/log/*.log var/log/apt/*
+: > etc/resolv.conf
+echo localhost > etc/hostname
+printf '127.0.0.1\\tlocalhost\\n::1\\tlocalhost ip6-localhost ip6-loopback\\n' > etc/hosts`;
+
+/** The steps of mmdebstrap that take their time. */
+const TOLD = /^I: ((?:running apt-get update|downloading|extracting|installing).*)$/gm;
+
+export interface DebianBuild {
+  readonly arch: Arch;
+  /** An empty folder for what is not kept. */
+  readonly workDirectory: string;
+  /** An empty folder for the files of the bundle. */
+  readonly bundleDirectory: string;
+  readonly onProgress: ProgressListener;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Builds the `debian` image: Debian's cloud kernel and a minimal Debian root file system, both fetched and verified by apt.
+ * @throws SmartVMError TOOL_MISSING, CANCELED, IMAGE_BUILD_FAILED
+ */
+export async function buildDebianImage(build: DebianBuild): Promise<BundleContent> {
+  await requireTools(['mmdebstrap', 'mksquashfs', 'apt-get', 'setpriv', 'unshare']);
+  try {
+    await writeFile(join(build.workDirectory, 'apt.conf'), await hostAptSettings(), { mode: 0o600 });
+    const release = await fetchKernel(build);
+    const kernel = await writeKernel(build, release);
+    await makeRoot(build, kernel.date);
+    return {
+      kernelRelease: release,
+      bootArgs: BOOT_ARGS[build.arch],
+      fsType: 'squashfs',
+      files: { kernel: kernel.file, modules: 'modules.cpio-part', rootfs: 'rootfs.squashfs' },
+    };
+  } catch (error) {
+    if (isSmartVMError(error, 'CANCELED', 'TOOL_MISSING')) {
+      throw error;
+    }
+    const { message } = error as Error;
+    throw new SmartVMError('IMAGE_BUILD_FAILED', `the debian image could not be built: ${message}`, { cause: error });
+  }
+}
+
+/** Unpacks the kernel's package to boot/ and lib/modules/ of the work folder, and gives the kernel's release. */
+async function fetchKernel(build: DebianBuild): Promise<string> {
+  const name = `linux-image-cloud-${DEBIAN_ARCH[build.arch]}`;
+  build.onProgress({ step: 'kernel', message: `fetching ${name} with apt` });
+  await mkdir(join(build.workDirectory, 'lib'));
+  await mmdebstrap(build, 'kernel', [
+    '--variant=extract',
+    '--format=null',
+    `--include=${name}`,
+    '--extract-hook=copy-out /boot .',
+    '--extract-hook=copy-out /lib/modules lib',
+    DEBIAN_SUITE,
+    '/dev/null',
+  ]);
+  const [release] = await readdir(join(build.workDirectory, 'lib/modules'));
+  if (!release) {
+    throw new Error(`${name} has no modules`);
+  }
+  await run('depmod', ['--basedir', build.workDirectory, release], toolOptions(build)).catch((error: unknown) => {
+    if (!isSmartVMError(error, 'TOOL_MISSING')) {
+      throw error;
+    }
+    build.onProgress({
+      step: 'kernel',
+      message: 'depmod is not installed: modprobe in the guest will not find modules',
+    });
+  });
+  return release;
+}
+
+async function writeKernel(build: DebianBuild, release: string): Promise<{ file: string; date: number }> {
+  build.onProgress({ step: 'kernel', message: `unpacking kernel ${release}` });
+  const packed = join(build.workDirectory, 'boot', `vmlinuz-${release}`);
+  const file = build.arch === 'x86_64' ? 'vmlinux' : 'Image';
+  await writeReadOnly(join(build.bundleDirectory, file), await unpackKernel(await readFile(packed), build.arch));
+  const modules = await selectModules(join(build.workDirectory, 'lib/modules', release), release);
+  // apt has verified them: the guest's kernel need not do it again, at 5 ms a module under emulation.
+  const unsigned = modules.map((module) => ({ ...module, data: withoutSignature(module.data) }));
+  await writeReadOnly(join(build.bundleDirectory, 'modules.cpio-part'), moduleMembers(unsigned));
+  return { file, date: Math.floor((await stat(packed)).mtimeMs / 1000) };
+}
+
+/** The same packages give the same bytes: no file is newer than the kernel, and none has a trace of this build. */
+async function makeRoot(build: DebianBuild, sourceDateEpoch: number): Promise<void> {
+  build.onProgress({
+    step: 'rootfs',
+    message: `making the root file system of Debian ${DEBIAN_SUITE} (about half a minute)`,
+  });
+  const environment = { SOURCE_DATE_EPOCH: String(sourceDateEpoch) };
+  const root = join(build.workDirectory, 'root');
+  await mmdebstrap(
+    build,
+    'rootfs',
+    [
+      '--variant=minbase',
+      '--format=directory',
+      `--include=${PACKAGES.join(',')}`,
+      '--customize-hook=copy-in lib/modules /usr/lib',
+      `--customize-hook=${CLEAN_ROOT}`,
+      DEBIAN_SUITE,
+      root,
+    ],
+    environment,
+  );
+  build.onProgress({ step: 'rootfs', message: 'packing it as squashfs' });
+  const image = join(build.bundleDirectory, 'rootfs.squashfs');
+  // Uncompressed: unpacking costs more than reading, most of all under emulation.
+  const plain = ['-noappend', '-quiet', '-no-progress', '-noI', '-noD', '-noF', '-noX'];
+  await runInBuildSandbox('mksquashfs', [root, image, ...plain], toolOptions(build, environment));
+  await sealFile(image);
+}
+
+async function mmdebstrap(build: DebianBuild, step: string, args: string[], environment = {}): Promise<void> {
+  const [suite, target] = args.slice(-2) as [string, string];
+  const common = ['--mode=root', `--architectures=${DEBIAN_ARCH[build.arch]}`, '--aptopt=apt.conf'];
+  const options = toolOptions(build, environment);
+  await runInBuildSandbox('mmdebstrap', [...common, ...args.slice(0, -2), suite, target, '-'], {
+    ...options,
+    input: await debianSources(),
+    onStderr: (text) => {
+      for (const [, message = ''] of text.matchAll(TOLD)) {
+        build.onProgress({ step, message });
+      }
+    },
+  });
+}
+
+function toolOptions(build: DebianBuild, environment: NodeJS.ProcessEnv = {}): RunOptions {
+  // The work folder as TMPDIR: whatever a killed tool leaves is removed with it.
+  const env = { ...process.env, TMPDIR: build.workDirectory, ...environment };
+  return { cwd: build.workDirectory, env, signal: build.signal };
+}

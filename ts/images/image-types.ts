@@ -1,0 +1,34 @@
+export type Arch = 'x86_64' | 'aarch64';
+
+/** One line of progress. `step` names the part of the work, for a program; `message` is for a person. */
+export interface ImageProgress {
+  readonly step: string;
+  readonly message: string;
+}
+
+export type ProgressListener = (progress: ImageProgress) => void;
+
+export type RootFsType = 'squashfs' | 'ext4' | 'erofs';
+
+/** All that a VM needs to boot an image. The files are shared and read-only: a VM writes to a layer of its own. */
+export interface BootImage {
+  readonly name: string;
+  /** `sha256:…` of its recipe and parts: the same digest is the same image. */
+  readonly digest: string;
+  readonly arch: Arch;
+  /** ELF vmlinux (x86_64) or Image (aarch64). */
+  readonly kernelImagePath: string;
+  /** The agent, and the modules of this kernel that devices and file systems need. */
+  readonly initramfsPath: string;
+  readonly rootfs: { readonly path: string; readonly fsType: RootFsType };
+  readonly bootArgs: string;
+}
+
+/** What a build made: file names in the bundle's folder, and how to boot them. */
+export interface BundleContent {
+  readonly kernelRelease: string;
+  readonly bootArgs: string;
+  readonly fsType: RootFsType;
+  /** `modules` is the part of the initramfs that depends on the kernel alone. */
+  readonly files: { readonly kernel: string; readonly modules: string; readonly rootfs: string };
+}

@@ -1,0 +1,92 @@
+import { unlinkSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Vsock } from '../api/bodies.js';
+import { Fault, osErrorText } from '../fault.js';
+import { listenUnix } from '../unix-socket.js';
+import type { GuestPort } from './guest-port.js';
+import { readConnectRequest } from './handshake.js';
+
+const FIRST_LOCAL_PORT = 2 ** 30;
+
+/**
+ * The host's end of the guest's vsock: a Unix socket that speaks Firecracker's `CONNECT <port>\n` and `OK <port>\n`. The
+ * guest's end is its agent, which carries the streams over a virtio-serial port.
+ */
+export class VsockDevice {
+  readonly #config: Vsock;
+  readonly #server: Server;
+  #guest: GuestPort | undefined;
+  #lastLocalPort = FIRST_LOCAL_PORT - 1;
+
+  private constructor(config: Vsock) {
+    this.#config = config;
+    this.#server = createServer({ allowHalfOpen: true }, (socket) => void this.#accept(socket));
+  }
+
+  /** Binds the socket. @throws Fault */
+  static async create(config: Vsock): Promise<VsockDevice> {
+    const device = new VsockDevice(config);
+    await listenUnix(device.#server, config.uds_path).catch((error: Error) => {
+      throw bindFault(error.message);
+    });
+    return device;
+  }
+
+  /** Gives up the socket, for another configuration to take its place. @throws Fault */
+  remove(): void {
+    try {
+      unlinkSync(this.#config.uds_path);
+    } catch (cause) {
+      throw bindFault(osErrorText(cause));
+    } finally {
+      this.#server.close();
+    }
+  }
+
+  /** Joins the device to the guest's port. @param channel the host's end of the port */
+  async plug(channel: Duplex): Promise<void> {
+    const { GuestPort } = await import('./guest-port.js');
+    this.#guest = new GuestPort(channel);
+  }
+
+  /** The guest opened or closed its end; until it is open, dials are refused. */
+  setGuestOpen(open: boolean): void {
+    this.#guest?.setOpen(open);
+  }
+
+  present(): object {
+    return { guest_cid: this.#config.guest_cid, uds_path: this.#config.uds_path };
+  }
+
+  async #accept(socket: Socket): Promise<void> {
+    socket.on('error', () => socket.destroy());
+    const port = await readConnectRequest(socket);
+    const stream = port === undefined ? undefined : await this.#guest?.dial(port);
+    if (!stream) {
+      socket.destroy(); // an end of file without `OK` is the refusal
+      return;
+    }
+    this.#lastLocalPort++;
+    socket.write(`OK ${this.#lastLocalPort}\n`);
+    join(socket, stream);
+  }
+}
+
+/** Carries both directions until both have ended, or one end breaks. */
+function join(socket: Socket, stream: Duplex): void {
+  stream.on('error', () => socket.destroy());
+  stream.once('close', () => socket.destroySoon());
+  socket.once('close', () => stream.destroy());
+  socket.pipe(stream);
+  stream.pipe(socket);
+  if (socket.destroyed) {
+    stream.destroy();
+  }
+}
+
+function bindFault(reason: string): Fault {
+  return new Fault(
+    `Vsock config error: Cannot create backend for vsock device: Error binding to the host-side Unix socket: ${reason}`,
+  );
+}
