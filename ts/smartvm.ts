@@ -72,7 +72,7 @@ export class SmartVM implements AsyncDisposable {
 
   /**
    * A VM from a configuration of one's own: kernel, drives and all. Nothing runs until its `start()`.
-   * @throws SmartVMError INVALID_ID, INVALID_CONFIG, VM_EXISTS, SOCKET_PATH_TOO_LONG, VMM_NOT_FOUND
+   * @throws SmartVMError INVALID_ID, INVALID_CONFIG, VM_EXISTS, SOCKET_PATH_TOO_LONG, VMM_NOT_FOUND, DIRECTORY_UNSAFE
    */
   async createVM(
     config: IMicroVMConfig,
@@ -85,6 +85,8 @@ export class SmartVM implements AsyncDisposable {
     const vmm = await findVmm(this.#options);
     const vm = new MicroVM(id, config, vmm.path, socketPath, this.networkManager, { ...options, runtimeDir });
     vm.config.assertValid();
+    await ensurePrivateDirectory(this.#runtimeDir);
+    this.#directoryFor(id); // once more: others may have taken the id meanwhile
     this.#add(vm);
     return vm;
   }
@@ -101,7 +103,6 @@ export class SmartVM implements AsyncDisposable {
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
     const image = await this.imageManager.resolve(options.image ?? 'debian', { signal, onProgress });
-    await ensurePrivateDirectory(this.#runtimeDir);
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
       prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
     });

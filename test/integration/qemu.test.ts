@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { access, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
@@ -36,18 +36,6 @@ describe.skipIf(process.arch !== 'x64')('smartvm-qemu with the toy guest', () =>
     vmm.type('q');
     expect(await vmm.exit()).toBe(0);
     expect(await qemuProcesses(vmm)).toEqual([]);
-  });
-
-  it('loses nothing of the console, also while nobody reads it', async () => {
-    await using vmm = await QemuVmm.ready();
-    await vmm.bootToyGuest();
-    vmm.process.stdout?.pause();
-    // 20 kB: less than a pipe holds, for this guest writes without looking whether its UART is ready.
-    const rounds = 4000;
-    vmm.type('p'.repeat(rounds));
-    vmm.process.stdout?.resume();
-    await vmm.says('PONG\n'.repeat(rounds));
-    expect(vmm.console).toBe(`TOY GUEST UP\n${'PONG\n'.repeat(rounds)}`);
   });
 
   it.each(['SIGKILL', 'SIGTERM'] as const)('leaves no QEMU behind when it is ended by %s', async (signal) => {
@@ -142,6 +130,34 @@ describe.skipIf(process.arch !== 'x64')('smartvm-qemu with the toy guest', () =>
     await vmm.says('TOY GUEST UP\n');
     vmm.type('q');
     expect(await vmm.exit()).toBe(0);
+  });
+});
+
+describe.skipIf(process.arch !== 'x64' || process.getuid?.() !== 0)('smartvm-qemu with a TAP interface', () => {
+  const exists = (name: string) =>
+    access(`/sys/class/net/${name}`).then(
+      () => true,
+      () => false,
+    );
+
+  it('makes it, holds it against others, gives it to QEMU, and takes it along when it ends', async () => {
+    const name = `svt${process.pid}`;
+    const body = { iface_id: 'eth0', host_dev_name: name };
+    await using vmm = await QemuVmm.ready();
+    expect((await vmm.call('PUT', '/network-interfaces/eth0', body)).status).toBe(204);
+    expect(await exists(name)).toBe(true);
+
+    await using other = await QemuVmm.ready();
+    expect(await other.call('PUT', '/network-interfaces/eth0', body)).toEqual(
+      fault(
+        `Network config error: Could not create the network device: Open tap device failed: Error while creating ifreq structure: Device or resource busy (os error 16). Invalid TUN/TAP Backend provided by ${name}. Check our documentation on setting up the network devices.`,
+      ),
+    );
+
+    await vmm.bootToyGuest();
+    vmm.process.kill('SIGTERM');
+    await vmm.exit();
+    expect(await exists(name)).toBe(false);
   });
 });
 

@@ -22,7 +22,12 @@ const ARM64_MAGIC = { offset: 56, value: 'ARM\x64' };
  * @throws SmartVMError IMAGE_KERNEL_UNSUPPORTED when it is none of them, TOOL_MISSING for xz or zstd
  */
 export async function unpackKernel(kernel: Buffer, arch: 'x86_64' | 'aarch64'): Promise<Buffer> {
-  const unpacked = arch === 'x86_64' ? await toElf(kernel) : await toImage(kernel);
+  const unpacked = await (arch === 'x86_64' ? toElf(kernel) : toImage(kernel)).catch((cause: Error) => {
+    // A number in a header that points outside, a payload that gzip cannot read.
+    throw cause instanceof SmartVMError
+      ? cause
+      : new SmartVMError('IMAGE_KERNEL_UNSUPPORTED', `the kernel is damaged: ${cause.message}`, { cause });
+  });
   if (arch === 'x86_64' ? !isElf(unpacked) : !isArm64Image(unpacked)) {
     const wanted = arch === 'x86_64' ? 'an ELF vmlinux or a bzImage' : 'an arm64 Image';
     throw new SmartVMError('IMAGE_KERNEL_UNSUPPORTED', `the kernel is not ${wanted} for ${arch}`);

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SmartVMError } from '../errors.js';
 import { writeFileAtomic } from '../util/atomic-file.js';
@@ -12,11 +12,11 @@ const MIN_SIZE_MIB = 16;
 const MAX_SIZE_MIB = 16 * 1024 * 1024;
 
 /** Raised with every change to {@link FORMAT}. */
-const TEMPLATE_VERSION = 1;
+const TEMPLATE_VERSION = 2;
 
 /**
- * No journal: the layer lives as long as its VM. mke2fs punches a hole over the file (its default), so inode tables count as zeroed and the guest's
- * ext4lazyinit does not fill the sparse file with them.
+ * No journal: the layer lives as long as its VM. In a file that has its size already mke2fs punches a hole first (its default), so inode tables count
+ * as zeroed and the guest's ext4lazyinit does not fill the sparse file with them.
  */
 const FORMAT = ['-q', '-F', '-t', 'ext4', '-m', '0', '-O', '^has_journal,^resize_inode', '-E', 'root_owner=0:0'];
 
@@ -84,7 +84,9 @@ async function makeTemplate(directory: string, path: string, sizeMib: number): P
   await Promise.all(leftovers.map((name) => rm(join(directory, name))));
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
-    await run('mke2fs', [...FORMAT, temporary, `${sizeMib}M`]);
+    await createEmpty(temporary);
+    await truncate(temporary, sizeMib * 1024 * 1024);
+    await run('mke2fs', [...FORMAT, temporary]);
     await sealFile(temporary);
     await rename(temporary, path);
   } finally {

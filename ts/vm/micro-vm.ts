@@ -6,12 +6,13 @@ import type { components } from '../firecracker/generated.js';
 import type { SocketClient } from '../firecracker/socket-client.js';
 import type { ExecOptions, ExecResult, Guest, GuestProcess, SpawnOptions } from '../guest/types.js';
 import { CleanupStack } from '../util/cleanup-stack.js';
+import { linkSignals } from '../util/deadline.js';
 import type { VmmExit } from '../vmm/exit.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
 import { type BootContext, boot, type StepTiming } from './boot.js';
 import { classifyExit } from './exit.js';
 import { shutDown } from './shutdown.js';
-import { isFinal, StateMachine, type VmState } from './state.js';
+import { isFinal, isPassing, StateMachine, type VmState } from './state.js';
 import type { MicroVMEvents, MicroVMOptions, NetworkProvider, StartOptions, StopOptions, StopResult } from './types.js';
 
 const DEFAULT_START_TIMEOUT_MS = 60_000;
@@ -33,6 +34,8 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
   #starting: Promise<void> | undefined;
   #stopping: Promise<StopResult> | undefined;
   #ended: Promise<void> | undefined;
+  #console: Promise<void> | undefined;
+  /** The pause or resume under way; never rejects. */
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -98,8 +101,7 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
    */
   stop(options: StopOptions = {}): Promise<StopResult> {
     if (options.force && this.#stopping) {
-      // Hurries the stop that is under way; its VMM may just have ended by itself.
-      this.#machine?.process?.signal('SIGKILL').catch(() => undefined);
+      void this.#machine?.process?.kill(); // hurries the stop that is under way
     }
     this.#stopping ??= this.#stop(options);
     return this.#stopping;
@@ -144,7 +146,7 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
   }
 
   async #start(options: StartOptions): Promise<void> {
-    const signals = [this.#startAbort.signal, options.signal].filter((signal) => signal !== undefined);
+    using linked = linkSignals([this.#startAbort.signal, options.signal]);
     const context: BootContext = {
       id: this.id,
       config: this.config,
@@ -154,10 +156,12 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
       runtimeDir: this.#options.runtimeDir ?? `${this.socketPath}.d`,
       detached: this.#options.detached ?? false,
       prepare: this.#options.prepare,
-      signal: AbortSignal.any(signals),
+      signal: linked.signal,
       deadline: Date.now() + (options.timeoutMs ?? DEFAULT_START_TIMEOUT_MS),
       cleanup: new CleanupStack(),
-      onVmm: (vmm) => void this.#pumpConsole(vmm),
+      onVmm: (vmm) => {
+        this.#console = this.#pumpConsole(vmm);
+      },
     };
     try {
       await boot(context, this.timings);
@@ -167,20 +171,21 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
     }
     this.#machine = context;
     this.#state.to('running');
-    this.#ended = this.#process().exited.then((exit) => this.#finish(exit));
-    this.#ended.catch(() => undefined); // stop() reports it
+    this.#ended = context.process?.exited.then((exit) => this.#finish(exit));
+    this.#ended?.catch(() => undefined); // stop() reports it
   }
 
   async #stop(options: StopOptions): Promise<StopResult> {
-    if (this.#starting) {
-      this.#startAbort.abort();
-      await this.#starting.catch(() => undefined); // start() reports it
-    }
-    await this.#queue.catch(() => undefined); // a pause or resume under way ends first
+    this.#startAbort.abort();
     if (this.state === 'created') {
       this.#state.to('stopped');
     }
-    if (isFinal(this.state) || !this.#machine?.process) {
+    await Promise.resolve(); // called by a listener of 'starting', this runs before start() has returned its promise
+    await this.#starting?.catch(() => undefined); // start() reports it
+    while (!options.force && isPassing(this.state)) {
+      await this.#queue;
+    }
+    if (isFinal(this.state) || !this.#machine?.process || this.#machine.process.exit) {
       await this.#ended;
       return { rung: 'none' };
     }
@@ -194,8 +199,9 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
   /** The VMM has ended, asked or not: whoever waits for the guest is told, and all that the VM held is released. */
   async #finish(vmmExit: VmmExit): Promise<void> {
     const machine = this.#machine;
-    const exit = classifyExit(vmmExit, machine?.process?.exitError, this.state === 'stopping');
+    const exit = classifyExit(vmmExit, machine?.process?.exitError, this.#stopping !== undefined);
     machine?.guest?.close(machine.process?.exitError);
+    await this.#console; // its last bytes come before 'exit'
     try {
       await machine?.cleanup.unwind();
     } finally {

@@ -49,7 +49,8 @@ export async function shutDown(machine: Machine, graceMs: number, from: Shutdown
     await Promise.race([machine.process.exited, failed, delay(graceMs, hurry.signal)]);
     hurry.abort();
     if (machine.process.exit) {
-      return rung.name;
+      // Whoever was in a hurry may have overtaken the rung.
+      return machine.process.exit.signal === 'SIGKILL' ? 'SIGKILL' : rung.name;
     }
   }
   await machine.process.exited; // nothing survives SIGKILL

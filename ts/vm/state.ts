@@ -19,6 +19,11 @@ export function isFinal(state: VmState): boolean {
   return TRANSITIONS[state].length === 0;
 }
 
+/** True for a state that a pause or resume leaves by itself. */
+export function isPassing(state: VmState): boolean {
+  return state === 'pausing' || state === 'resuming';
+}
+
 /** A VM's state, which changes only along {@link TRANSITIONS}. */
 export class StateMachine {
   #state: VmState = 'created';

@@ -14,6 +14,7 @@ const MAX_STREAMS = 1024;
 export class GuestPort {
   readonly #channel: Duplex;
   #session: ClientHttp2Session | undefined;
+  #lease: Lease | undefined;
 
   constructor(channel: Duplex) {
     this.#channel = channel;
@@ -23,8 +24,10 @@ export class GuestPort {
 
   /** The host must not speak before the guest has opened the port, and begins anew when the guest opens it again. */
   setOpen(open: boolean): void {
-    this.#session?.destroy();
-    this.#session = open ? this.#connect() : undefined;
+    // Not the session: it would say goodbye, which the guest's next session would read as its first bytes.
+    this.#lease?.destroy();
+    this.#lease = open ? new Lease(this.#channel) : undefined;
+    this.#session = this.#lease && connectOver(this.#lease);
   }
 
   /** A stream to a port of the guest; undefined when nothing listens there or the agent is not up. */
@@ -50,18 +53,18 @@ export class GuestPort {
       });
     });
   }
+}
 
-  #connect(): ClientHttp2Session {
-    const session = connect('http://guest', {
-      createConnection: () => new Lease(this.#channel),
-      settings: { initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
-      maxSessionMemory: SESSION_MEMORY_MB,
-      peerMaxConcurrentStreams: MAX_STREAMS,
-    });
-    session.on('error', () => session.destroy());
-    session.once('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES));
-    return session;
-  }
+function connectOver(lease: Lease): ClientHttp2Session {
+  const session = connect('http://guest', {
+    createConnection: () => lease,
+    settings: { initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
+    maxSessionMemory: SESSION_MEMORY_MB,
+    peerMaxConcurrentStreams: MAX_STREAMS,
+  });
+  session.on('error', () => session.destroy());
+  session.once('connect', () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES));
+  return session;
 }
 
 /** The channel for the time of one session, which would close what it is given; the channel must serve the next one. */
