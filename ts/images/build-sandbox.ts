@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { isSmartVMError, SmartVMError } from '../errors.js';
 import { type RunOptions, run } from '../util/run.js';
 
 /**
@@ -7,7 +8,14 @@ import { type RunOptions, run } from '../util/run.js';
  */
 export async function runInBuildSandbox(tool: string, args: readonly string[], options: RunOptions): Promise<Buffer> {
   const namespaces = ['--mount', '--pid', '--fork', '--kill-child=KILL', '--mount-proc', ...userNamespace()];
-  return await run('setpriv', ['--pdeathsig', 'KILL', 'unshare', ...namespaces, '--', tool, ...args], options);
+  const command = ['--pdeathsig', 'KILL', 'unshare', ...namespaces, '--', tool, ...args];
+  return await run('setpriv', command, options).catch((error: unknown) => {
+    if (isSmartVMError(error, 'TOOL_FAILED')) {
+      const message = error.message.replace(/^setpriv/, tool);
+      throw new SmartVMError('TOOL_FAILED', message, { cause: error, details: { ...error.details, tool } });
+    }
+    throw error;
+  });
 }
 
 /** Removes a build's folder, with the files in it that belong to subordinate ids. */

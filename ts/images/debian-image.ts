@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSmartVMError, SmartVMError } from '../errors.js';
+import { throwIfCanceled } from '../util/deadline.js';
 import { type RunOptions, requireTools, run } from '../util/run.js';
 import { DEBIAN_SUITE, debianSources, hostAptSettings } from './apt-sources.js';
 import { runInBuildSandbox } from './build-sandbox.js';
@@ -12,14 +13,14 @@ import { withoutSignature } from './modinfo.js';
 import { sealFile, writeReadOnly } from './verified-file.js';
 
 /** Raised with every change to what the functions here build: an image made by another recipe is built again. */
-export const DEBIAN_RECIPE = `debian-${DEBIAN_SUITE}-1`;
+export const DEBIAN_RECIPE = `debian-${DEBIAN_SUITE}-2`;
 
 const DEBIAN_ARCH = { x86_64: 'amd64', aarch64: 'arm64' } as const;
 const PACKAGES = ['ca-certificates', 'iproute2'];
 
 /**
  * `reboot=k`: a guest's reboot ends Firecracker. `panic=-1`: a panic does too, at once. `cryptomgr.notests` saves 0.2 s of self-tests under emulation.
- * The i8042 and 8250 settings keep the kernel from probing for devices that no VMM here has.
+ * The i8042 and 8250 settings keep the kernel from looking for a mouse and further serial ports; the keyboard that Ctrl-Alt-Del needs stays.
  */
 const BOOT_ARGS = {
   x86_64:
@@ -66,7 +67,8 @@ export async function buildDebianImage(build: DebianBuild): Promise<BundleConten
       files: { kernel: kernel.file, modules: 'modules.cpio-part', rootfs: 'rootfs.squashfs' },
     };
   } catch (error) {
-    if (isSmartVMError(error, 'CANCELED', 'TOOL_MISSING')) {
+    throwIfCanceled(build.signal, 'building the debian image');
+    if (isSmartVMError(error, 'TOOL_MISSING')) {
       throw error;
     }
     const { message } = error as Error;
@@ -142,7 +144,9 @@ async function makeRoot(build: DebianBuild, sourceDateEpoch: number): Promise<vo
   const image = join(build.bundleDirectory, 'rootfs.squashfs');
   // Uncompressed: unpacking costs more than reading, most of all under emulation.
   const plain = ['-noappend', '-quiet', '-no-progress', '-noI', '-noD', '-noF', '-noX'];
-  await runInBuildSandbox('mksquashfs', [root, image, ...plain], toolOptions(build, environment));
+  // Only root can make device nodes; the guest's kernel fills /dev in any case.
+  const emptyDev = ['-p', `dev D ${sourceDateEpoch} 755 0 0`, '-e', 'dev'];
+  await runInBuildSandbox('mksquashfs', [root, image, ...plain, ...emptyDev], toolOptions(build, environment));
   await sealFile(image);
 }
 

@@ -61,7 +61,7 @@ async function lookUp(directory: string, index: string, agent: Fingerprint): Pro
     return undefined;
   }
   const path = join(directory, entry.file);
-  return (await verifyFile(path, entry.record)) === 'corrupt' ? undefined : path;
+  return (await verifyFile(path, entry.record)) === 'trusted' ? path : undefined;
 }
 
 async function make(directory: string, index: string, parts: InitramfsParts): Promise<string> {
@@ -71,15 +71,24 @@ async function make(directory: string, index: string, parts: InitramfsParts): Pr
   const binary = await readFile(parts.agentPath);
   const file = `${hash(createHash('sha256').update(binary).digest('hex'), parts.modulesSha256, INITRAMFS_VERSION)}.cpio`;
   const path = join(directory, file);
+  await ensureContent(path, initramfs(binary, await readFile(parts.modulesPath)));
+  await writeFileAtomic(index, JSON.stringify({ agent, file, record: await recordFile(path) }));
+  return path;
+}
+
+/** A file that has these bytes already stays: another agent's path may have made it, and its fingerprint is noted there. */
+async function ensureContent(path: string, data: Buffer): Promise<void> {
+  const present = await recordFile(path).catch(() => undefined);
+  if (present?.sha256 === createHash('sha256').update(data).digest('hex')) {
+    return;
+  }
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
-    await writeReadOnly(temporary, initramfs(binary, await readFile(parts.modulesPath)));
+    await writeReadOnly(temporary, data);
     await rename(temporary, path);
   } finally {
     await rm(temporary, { force: true });
   }
-  await writeFileAtomic(index, JSON.stringify({ agent, file, record: await recordFile(path) }));
-  return path;
 }
 
 /** Under the lock nobody else is writing here: temporary files are those of the dead. */
