@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import ssh2, { type Connection, type ServerChannel } from 'ssh2';
+import type { SmartVMError } from '../../ts/errors.js';
+import { GuestConnection } from '../../ts/guest/connection.js';
 import { generateVmKeys, type VmKeys } from '../../ts/guest/keys.js';
 import { type ScratchDirectory, scratchDirectory } from './scratch.js';
 
@@ -104,4 +106,23 @@ export async function agentServer(
       await scratch[Symbol.asyncDispose]();
     },
   };
+}
+
+/** A connection that closes with its scope. */
+export async function connect({ udsPath, keys }: AgentServer, explain?: (error: SmartVMError) => Promise<unknown>) {
+  const connection = await GuestConnection.open({ udsPath, keys, explain });
+  return Object.assign(connection, { [Symbol.dispose]: () => connection.close() });
+}
+
+/** Ends an exec as the agent does: all output, then how the process ended, then the channel. */
+export function finish(
+  { channel }: Pick<ExecRequest, 'channel'>,
+  status: number | string,
+  stdout = '',
+  stderr = '',
+): void {
+  channel.stderr.write(stderr);
+  channel.write(stdout);
+  typeof status === 'number' ? channel.exit(status) : channel.exit(status, false, '');
+  channel.end();
 }
