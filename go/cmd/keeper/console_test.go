@@ -25,7 +25,7 @@ func (k *keeper) waitLineAny() string {
 
 func TestAFloodStaysWithinItsLimitAndBlocksNobody(t *testing.T) {
 	const limit = 64 << 10
-	k := start(t, "head -c 20000000 /dev/zero | tr '\\0' x; echo end; head -c 2000000 /dev/zero >&2; read line",
+	k := start(t, "head -c 2000000 /dev/zero >&2; head -c 20000000 /dev/zero | tr '\\0' x; echo end; read line",
 		"--console-limit", "65536")
 	// A reader that never reads must hold up nobody.
 	k.request("GET", "/console?follow=true", "")

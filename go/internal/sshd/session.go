@@ -7,7 +7,6 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/creack/pty"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 	"smartvm.dev/go/internal/passwd"
@@ -30,7 +29,7 @@ type session struct {
 	env      []string
 	envBytes int
 	term     string
-	window   *pty.Winsize
+	window   *unix.Winsize
 	started  bool
 	// Both nil until the process runs; terminal also when it has none.
 	process  *reaper.Process
@@ -112,12 +111,12 @@ func (s *session) changeWindow(payload []byte) bool {
 	if ssh.Unmarshal(payload, &window) != nil || s.terminal == nil {
 		return false
 	}
-	return pty.Setsize(s.terminal, winsize(window.Columns, window.Rows, window.Width, window.Height)) == nil
+	return setWindow(s.terminal, winsize(window.Columns, window.Rows, window.Width, window.Height)) == nil
 }
 
-func winsize(columns, rows, width, height uint32) *pty.Winsize {
+func winsize(columns, rows, width, height uint32) *unix.Winsize {
 	short := func(n uint32) uint16 { return uint16(min(n, 1<<16-1)) }
-	return &pty.Winsize{Cols: short(columns), Rows: short(rows), X: short(width), Y: short(height)}
+	return &unix.Winsize{Col: short(columns), Row: short(rows), Xpixel: short(width), Ypixel: short(height)}
 }
 
 // signal sends a signal of RFC 4254, 6.9, or any other that Linux has, to the process group.

@@ -52,23 +52,40 @@ func openPipes(attr *syscall.ProcAttr, _ passwd.User) (*streams, error) {
 }
 
 func (s *session) openTerminal(attr *syscall.ProcAttr, user passwd.User) (*streams, error) {
-	master, slave, err := pty.Open()
+	opened, slave, err := pty.Open()
 	if err != nil {
 		return nil, err
 	}
+	defer opened.Close()
 	defer slave.Close()
-	pty.Setsize(master, s.window)
 	slave.Chown(int(user.UID), -1)
-	// Fd makes it blocking, as programs expect their terminal to be.
+	// Package pty has made both ends blocking. Programs expect that of their terminal, but our end is to be polled.
 	their, err := unix.FcntlInt(slave.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
-		master.Close()
 		return nil, os.NewSyscallError("fcntl", err)
 	}
+	our, err := unix.FcntlInt(opened.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		unix.Close(their)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	unix.SetNonblock(our, true)
+	s.terminal = os.NewFile(uintptr(our), opened.Name())
+	setWindow(s.terminal, s.window)
 	attr.Files = []uintptr{uintptr(their), uintptr(their), uintptr(their)}
 	attr.Sys.Setctty = true
-	s.terminal = master
-	return &streams{stdin: master, stdout: master, terminal: true, theirs: []int{their}}, nil
+	return &streams{stdin: s.terminal, stdout: s.terminal, terminal: true, theirs: []int{their}}, nil
+}
+
+// setWindow does what pty.Setsize does, without making the terminal blocking.
+func setWindow(terminal *os.File, window *unix.Winsize) error {
+	raw, err := terminal.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var ioctlErr error
+	err = raw.Control(func(fd uintptr) { ioctlErr = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, window) })
+	return errors.Join(err, ioctlErr)
 }
 
 func (s *streams) closeTheirs() {

@@ -37,11 +37,17 @@ func (s *stream) Write(data []byte) (int, error) {
 	return n, err
 }
 
-// Close wakes whoever reads or writes. The handler's return ends the stream itself.
+// Close wakes whoever reads or writes. The handler's return ends the stream itself: in order, unless a write that the
+// host does not take has to be cut off.
 func (s *stream) Close() error {
 	s.closeOnce.Do(func() {
 		s.request.Body.Close()
-		s.controller.SetWriteDeadline(time.Unix(1, 0))
+		if s.writing.TryLock() {
+			s.finished = true
+			s.writing.Unlock()
+		} else {
+			s.controller.SetWriteDeadline(time.Unix(1, 0))
+		}
 	})
 	return nil
 }

@@ -43,11 +43,11 @@ func connect(t *testing.T, server *Server) (*http2.ClientConn, net.Conn, <-chan 
 	return client, host, ended
 }
 
-func dial(t *testing.T, client *http2.ClientConn, port string, body io.Reader) *http.Response {
+func dial(t *testing.T, client *http2.ClientConn, port string, body io.ReadCloser) *http.Response {
 	t.Helper()
 	request := &http.Request{
 		Method: http.MethodConnect, URL: &url.URL{Scheme: "http", Host: port}, Host: port,
-		Header: http.Header{}, Body: io.NopCloser(body), ContentLength: -1,
+		Header: http.Header{}, Body: body, ContentLength: -1,
 	}
 	response, err := client.RoundTrip(request)
 	if err != nil {
@@ -63,7 +63,7 @@ func TestAStreamCarriesEveryByteBothWays(t *testing.T) {
 	client, _, _ := connect(t, &Server{Handlers: map[uint32]func(net.Conn){10022: echo}})
 	data := make([]byte, 20<<20)
 	rand.Read(data)
-	response := dial(t, client, "10022", bytes.NewReader(data))
+	response := dial(t, client, "10022", io.NopCloser(bytes.NewReader(data)))
 	got, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode != 200 || !bytes.Equal(got, data) {
 		t.Fatalf("status %d, %d bytes of %d: %v", response.StatusCode, len(got), len(data), err)
@@ -105,7 +105,7 @@ func TestAHandlerThatReturnsEndsTheStream(t *testing.T) {
 	}}}
 	client, _, _ := connect(t, server)
 	in, _ := io.Pipe()
-	if got, err := io.ReadAll(dial(t, client, "10022", in).Body); string(got) != "bye" {
+	if got, err := io.ReadAll(dial(t, client, "10022", in).Body); string(got) != "bye" || err != nil {
 		t.Fatalf("%q %v", got, err)
 	}
 }
