@@ -1,12 +1,12 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { promisify } from 'node:util';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
 import { until } from '../support/leftovers.js';
 import { type ScratchDirectory, scratchDirectory } from '../support/scratch.js';
+import { compileToyGuest } from '../support/toy-guest.js';
 
 export interface ApiAnswer {
   readonly status: number;
@@ -118,11 +118,4 @@ export class QemuVmm implements AsyncDisposable {
     await this.exit();
     await this.scratch[Symbol.asyncDispose]();
   }
-}
-
-/** A guest kernel of a few dozen instructions: greets on its serial port, answers `p` by PONG, and resets on `q`. */
-async function compileToyGuest(path: string): Promise<void> {
-  const source = join(PACKAGE_ROOT, 'test/fixtures/toy-guest.S');
-  const flags = ['-nostdlib', '-static', '-no-pie', '-Wl,-Ttext=0x1000000', '-Wl,--build-id=none'];
-  await promisify(execFile)('gcc', [...flags, '-o', path, source]);
 }

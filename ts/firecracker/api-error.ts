@@ -43,10 +43,13 @@ export function refusal(call: ApiCall, status: number, body: string): ApiError {
   return new ApiError(code, `status ${status}, ${faultMessage ?? 'without a message'}`, call, { status, faultMessage });
 }
 
+/** undici's codes of answers that break HTTP's rules in ways that its parser lets pass. */
+const NOT_HTTP = ['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'];
+
 /** The error for a call that got no whole answer. */
 export function transportError(call: ApiCall, cause: Error): ApiError {
   const { code } = cause as NodeJS.ErrnoException;
-  if (cause.name === 'HTTPParserError' || code?.startsWith('HPE_')) {
+  if (cause.name === 'HTTPParserError' || code?.startsWith('HPE_') || NOT_HTTP.includes(code ?? '')) {
     return new ApiError('API_BAD_ANSWER', `the answer is not HTTP (${cause.message})`, call, { cause });
   }
   return new ApiError('API_UNREACHABLE', cause.message, call, { cause });

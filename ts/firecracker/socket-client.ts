@@ -22,6 +22,8 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 const MAX_CONNECTIONS = 4;
 /** The largest answers are `GET /vm/config` and `GET /mmds`, of at most a few hundred KiB. */
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
+/** Firecracker's default for `--http-api-max-payload-size`. */
+const PAYLOAD_LIMIT_BYTES = 51_200;
 /** Firecracker keeps idle connections; so do we, for as long as a client lives. */
 const KEEP_ALIVE_MS = 600_000;
 
@@ -118,7 +120,9 @@ export class SocketClient {
     const request = { method: call.method as Dispatcher.HttpMethod, path: call.path, ...payload(body) };
     this.#pool ??= openPool(this.socketPath);
     const pool = await this.#pool;
-    return await pool.request(signal ? { ...request, signal } : request);
+    // Firecracker reads the rest of a body that it refuses for its size as the next request: none may follow.
+    const reset = (request.body?.length ?? 0) > PAYLOAD_LIMIT_BYTES;
+    return await pool.request({ ...request, reset, ...(signal ? { signal } : {}) });
   }
 }
 

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 
 /** The keys of one VM: the agent takes only the client's, the client only the host's. */
 export interface VmKeys {
@@ -16,14 +16,50 @@ export interface VmKeys {
 
 /** Makes the keys of a VM (two Ed25519 pairs, under a millisecond). */
 export async function generateVmKeys(): Promise<VmKeys> {
-  const { utils } = (await import('ssh2')).default;
-  const client = utils.generateKeyPairSync('ed25519');
-  const host = utils.generateKeyPairSync('ed25519');
+  const [client, host] = [generateKeyPair(), generateKeyPair()];
   return {
-    clientKey: client.private,
-    clientPublicKey: client.public,
-    hostKey: host.private,
-    hostPublicKey: host.public.split(' ')[1] ?? '',
+    clientKey: client.privateKey,
+    clientPublicKey: `ssh-ed25519 ${client.publicKey}`,
+    hostKey: host.privateKey,
+    hostPublicKey: host.publicKey,
     seed: randomBytes(64).toString('base64'),
   };
+}
+
+/** An Ed25519 pair in OpenSSH's forms. That of ssh2 1.17 writes a key that begins with a zero byte, one in 256, too short. */
+function generateKeyPair(): { privateKey: string; publicKey: string } {
+  const { d = '', x = '' } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
+  const [secret, point] = [Buffer.from(d, 'base64url'), Buffer.from(x, 'base64url')];
+  const publicKey = Buffer.concat([field('ssh-ed25519'), field(point)]);
+  return {
+    privateKey: openSshPrivateKey(publicKey, Buffer.concat([secret, point])),
+    publicKey: publicKey.toString('base64'),
+  };
+}
+
+/** @see https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.key */
+function openSshPrivateKey(publicKey: Buffer, secret: Buffer): string {
+  const check = randomBytes(4);
+  const content = Buffer.concat([check, check, publicKey, field(secret), field('')]);
+  const padding = Buffer.from([1, 2, 3, 4, 5, 6, 7]).subarray(0, -content.length & 7);
+  const key = Buffer.concat([
+    Buffer.from('openssh-key-v1\0'),
+    ...[field('none'), field('none'), field(''), number(1)], // cipher, key derivation and its options, number of keys
+    field(publicKey),
+    field(Buffer.concat([content, padding])),
+  ]);
+  const lines = key.toString('base64').replace(/.{70}(?=.)/g, '$&\n');
+  return `-----BEGIN OPENSSH PRIVATE KEY-----\n${lines}\n-----END OPENSSH PRIVATE KEY-----\n`;
+}
+
+/** SSH's `string`: its length, then its bytes. */
+function field(value: string | Buffer): Buffer {
+  const bytes = Buffer.from(value as string);
+  return Buffer.concat([number(bytes.length), bytes]);
+}
+
+function number(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
 }

@@ -29,7 +29,10 @@ interface Hello {
 export interface Keeper {
   readonly keeperPid: number;
   readonly vmm: ProcessIdentity;
+  /** For state, exit and signals. */
   readonly client: SocketClient;
+  /** For the console: a guest that reads nothing holds up these connections, and no signal. */
+  readonly console: SocketClient;
   /**
    * Gives up ownership, which tells a keeper that is not detached to end its VM, and waits until the keeper is gone.
    * One that does not go within `KEEPER_EXIT_MS` is killed, and its VMM with it.
@@ -45,7 +48,8 @@ const KEEPER_EXIT_MS = 5_000;
  * @throws SmartVMError VMM_SPAWN_FAILED when the VMM cannot be executed, KEEPER_FAILED when the keeper itself fails
  */
 export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
-  const client = new SocketClient({ socketPath: join(options.runtimeDir, 'keeper.sock') });
+  const socketPath = join(options.runtimeDir, 'keeper.sock');
+  const [client, console] = [new SocketClient({ socketPath }), new SocketClient({ socketPath })];
   const args = ['--id', options.id, '--dir', options.runtimeDir, ...(options.detached ? ['--detached'] : [])];
   const child = spawn(join(PACKAGE_ROOT, 'dist/bin/smartvm-keeper'), [...args, '--', ...options.command], {
     // A session of its own: a Ctrl-C on our terminal is ours to handle, not the VMM's.
@@ -64,7 +68,7 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
       handle.unref?.();
     }
     const { keeperPid, vmmPid: pid, vmmStartTime: startTime, bootId } = hello;
-    return { keeperPid, vmm: { pid, startTime, bootId }, client, end: () => endKeeper(child) };
+    return { keeperPid, vmm: { pid, startTime, bootId }, client, console, end: () => endKeeper(child) };
   } catch (error) {
     child.kill('SIGKILL');
     throw error;

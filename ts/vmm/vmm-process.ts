@@ -104,12 +104,12 @@ export class VmmProcess {
 
   /** Bytes for the guest's serial console. */
   async writeConsole(data: Uint8Array): Promise<void> {
-    await this.#keeper.client.put('/console', data);
+    await this.#keeper.console.put('/console', data);
   }
 
   /** The console from what is kept of its start, then live until the VMM ends. */
   console(signal?: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
-    return this.#keeper.client.stream('/console?follow=true', signal);
+    return this.#keeper.console.stream('/console?follow=true', signal);
   }
 
   async consoleTail(lines = CONSOLE_TAIL_LINES): Promise<string[]> {
@@ -123,7 +123,7 @@ export class VmmProcess {
   async dispose(): Promise<void> {
     await this.kill();
     await this.#keeper.end();
-    await Promise.all([this.api.destroy(), this.#keeper.client.destroy()]);
+    await Promise.all([this.api, this.#keeper.client, this.#keeper.console].map((client) => client.destroy()));
   }
 
   /** The reason behind an error: a call or a connection that broke because the VMM ended, failed for that reason. */

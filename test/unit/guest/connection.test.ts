@@ -1,33 +1,13 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { randomBytes } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
 import { SmartVMError } from '../../../ts/errors.js';
 import { GuestConnection } from '../../../ts/guest/connection.js';
 import { generateVmKeys } from '../../../ts/guest/keys.js';
-import { type AgentServer, agentServer, type ExecRequest } from '../../support/agent-server.js';
+import { agentServer, connect, type ExecRequest, finish } from '../../support/agent-server.js';
 import { until } from '../../support/leftovers.js';
+import { failOnWarnings } from '../../support/warnings.js';
 
-/** A connection that closes with its scope. */
-async function open({ udsPath, keys }: AgentServer, explain?: (error: SmartVMError) => Promise<unknown>) {
-  const connection = await GuestConnection.open({ udsPath, keys, explain });
-  return Object.assign(connection, { [Symbol.dispose]: () => connection.close() });
-}
-
-/** Ends an exec as the agent does: all output, then how the process ended, then the channel. */
-function finish({ channel }: Pick<ExecRequest, 'channel'>, status: number | string, stdout = '', stderr = ''): void {
-  channel.stderr.write(stderr);
-  channel.write(stdout);
-  typeof status === 'number' ? channel.exit(status) : channel.exit(status, false, '');
-  channel.end();
-}
-
-const warnings: Error[] = [];
-const onWarning = (warning: Error) => void warnings.push(warning);
-beforeEach(() => void process.on('warning', onWarning));
-afterEach(() => {
-  process.off('warning', onWarning);
-  expect(warnings.splice(0)).toEqual([]);
-});
+failOnWarnings();
 
 describe('opening', () => {
   test('a server with another host key is refused', async () => {
@@ -74,174 +54,6 @@ describe('opening', () => {
   });
 });
 
-describe('exec', () => {
-  test('gives output and exit code, which are no error', async () => {
-    await using server = await agentServer((request) => finish(request, 7, 'out', 'err'));
-    using connection = await open(server);
-    const result = await connection.exec(['false']);
-    expect(result).toMatchObject({ exitCode: 7, signal: null, stdout: 'out', stderr: 'err' });
-    expect(result.durationMs).toBeGreaterThan(0);
-  });
-
-  test('passes the argument vector, directory, environment and user', async () => {
-    await using server = await agentServer((request) => finish(request, 0, request.command));
-    using connection = await open(server);
-    const { stdout } = await connection.exec(['a b', '$x', ''], { cwd: '/tmp', env: { A: 'ü' }, user: 'nobody' });
-    expect(stdout).toMatch(/^smartvm-exec /);
-    expect(JSON.parse(stdout.slice('smartvm-exec '.length))).toEqual({
-      argv: ['a b', '$x', ''],
-      cwd: '/tmp',
-      env: { A: 'ü' },
-      user: 'nobody',
-    });
-  });
-
-  test('takes a string only for a shell', async () => {
-    await using server = await agentServer((request) => finish(request, 0, request.command));
-    using connection = await open(server);
-    await expect(connection.exec('ls -l')).rejects.toMatchObject({ code: 'INVALID_OPTION' });
-    const { stdout } = await connection.exec('ls -l', { shell: true });
-    expect(stdout).toContain('["/bin/sh","-c","ls -l"]');
-  });
-
-  test.each([
-    ['no argument', []],
-    ['a NUL', ['a\0b']],
-    ['what is not a string', [1 as unknown as string]],
-    ['more than 256 KiB', ['x'.repeat(300_000)]],
-  ])('refuses %s', async (_what, argv) => {
-    await using server = await agentServer((request) => finish(request, 0));
-    using connection = await open(server);
-    await expect(connection.exec(argv)).rejects.toMatchObject({ code: 'INVALID_OPTION' });
-  });
-
-  test('a whole exec that arrives in one packet loses neither output nor exit code', async () => {
-    await using server = await agentServer((request) => finish(request, 3, 'out', 'err'), { onePacket: true });
-    using connection = await open(server);
-    for (let round = 0; round < 20; round++) {
-      expect(await connection.exec(['true'])).toMatchObject({ exitCode: 3, stdout: 'out', stderr: 'err' });
-    }
-  });
-
-  test('30 at a time', async () => {
-    await using server = await agentServer((request) => finish(request, 0, request.command));
-    using connection = await open(server);
-    const results = await Promise.all(Array.from({ length: 30 }, (_, n) => connection.exec([`command-${n}`])));
-    expect(results.map(({ stdout }) => stdout.match(/command-\d+/)?.[0])).toEqual(
-      Array.from({ length: 30 }, (_, n) => `command-${n}`),
-    );
-  });
-
-  test.each(['TERM', 'KILL', 'SEGV'])('an exit by SIG%s', async (name) => {
-    await using server = await agentServer((request) => finish(request, name, 'last words'));
-    using connection = await open(server);
-    const exit = await connection.exec(['sleep', '9']);
-    expect(exit).toMatchObject({ exitCode: null, signal: `SIG${name}`, stdout: 'last words' });
-  });
-
-  test('characters that a packet splits stay whole', async () => {
-    await using server = await agentServer(({ channel }) => {
-      for (const byte of Buffer.from('é€😀')) {
-        channel.write(Buffer.of(byte));
-      }
-      finish({ channel }, 0);
-    });
-    using connection = await open(server);
-    expect((await connection.exec(['cat'])).stdout).toBe('é€😀');
-  });
-});
-
-describe('what ends an exec early', () => {
-  /** A server whose commands run until their channel is closed. */
-  async function endless() {
-    const channels: ExecRequest['channel'][] = [];
-    const closed: string[] = [];
-    const server = await agentServer(({ command, channel }) => {
-      if (command.includes('quick')) {
-        finish({ channel }, 0, 'quick');
-        return;
-      }
-      channels.push(channel);
-      channel.on('close', () => closed.push(command)).resume();
-      channel.write('so far');
-    });
-    return Object.assign(server, { channels, closed });
-  }
-
-  test('its timeout: EXEC_TIMEOUT, the channel closed, the connection whole', async () => {
-    await using server = await endless();
-    using connection = await open(server);
-    const error = await connection.exec(['sleep', '9'], { timeoutMs: 300 }).catch((reason: unknown) => reason);
-    expect(error).toMatchObject({ code: 'EXEC_TIMEOUT', details: { stdout: 'so far', stderr: '' } });
-    await until(() => server.closed.length === 1, 2_000, 'the end of the channel');
-    expect((await connection.exec(['quick'])).stdout).toBe('quick');
-  });
-
-  test('a timeout also when the guest never answers', async () => {
-    await using server = await agentServer(() => undefined, { sessions: 'ignored' });
-    using connection = await open(server);
-    await expect(connection.exec(['sleep', '9'], { timeoutMs: 50 })).rejects.toMatchObject({ code: 'EXEC_TIMEOUT' });
-  });
-
-  test('its signal: CANCELED', async () => {
-    await using server = await endless();
-    using connection = await open(server);
-    const controller = new AbortController();
-    const result = connection.exec(['sleep', '9'], { signal: controller.signal });
-    await until(() => server.channels.length === 1, 2_000, 'the command');
-    controller.abort('why not');
-    await expect(result).rejects.toMatchObject({ code: 'CANCELED', cause: 'why not' });
-    await until(() => server.closed.length === 1, 2_000, 'the end of the channel');
-    expect((await connection.exec(['quick'])).stdout).toBe('quick');
-  });
-
-  test('a signal that had aborted before', async () => {
-    await using server = await endless();
-    using connection = await open(server);
-    await expect(connection.exec(['sleep', '9'], { signal: AbortSignal.abort() })).rejects.toMatchObject({
-      code: 'CANCELED',
-    });
-    expect((await connection.exec(['quick'])).stdout).toBe('quick');
-    await until(() => server.closed.length === server.channels.length, 2_000, 'the end of the channel');
-  });
-
-  test.each(['stdout', 'stderr'] as const)('its output limit on %s: EXEC_OUTPUT_LIMIT', async (name) => {
-    const closed = vi.fn();
-    await using server = await agentServer(({ channel }) => {
-      channel.on('close', closed).resume();
-      const stream = name === 'stdout' ? channel : channel.stderr;
-      stream.write('x'.repeat(1_000));
-      stream.write('y'.repeat(1_000_000));
-    });
-    using connection = await open(server);
-    const error = await connection.exec(['yes'], { maxOutputBytes: 1_000 }).catch((reason: unknown) => reason);
-    expect(error).toMatchObject({ code: 'EXEC_OUTPUT_LIMIT' });
-    expect((error as SmartVMError).details[name]).toMatch(/^x*$/);
-    await until(() => closed.mock.calls.length === 1, 2_000, 'the end of the channel');
-  });
-
-  test('output of exactly the limit is within it', async () => {
-    await using server = await agentServer((request) => finish(request, 0, 'x'.repeat(1_000)));
-    using connection = await open(server);
-    expect((await connection.exec(['yes'], { maxOutputBytes: 1_000 })).stdout).toHaveLength(1_000);
-  });
-
-  test('the agent closing the channel without a word: AGENT_FAILED, the connection whole', async () => {
-    await using server = await agentServer(({ command, channel }) =>
-      command.includes('quick') ? finish({ channel }, 0, 'quick') : channel.close(),
-    );
-    using connection = await open(server);
-    await expect(connection.exec(['odd'])).rejects.toMatchObject({ code: 'AGENT_FAILED' });
-    expect((await connection.exec(['quick'])).stdout).toBe('quick');
-  });
-
-  test('the agent refusing a session: AGENT_FAILED', async () => {
-    await using server = await agentServer(() => undefined, { sessions: 'refused' });
-    using connection = await open(server);
-    await expect(connection.exec(['true'])).rejects.toMatchObject({ code: 'AGENT_FAILED' });
-  });
-});
-
 describe('a lost connection', () => {
   const LOSSES: [string, (request: ExecRequest) => void][] = [
     ['cut', ({ socket }) => socket.destroy()],
@@ -252,7 +64,7 @@ describe('a lost connection', () => {
 
   test.each(LOSSES)('%s: the exec under way and those after it are AGENT_UNREACHABLE', async (_how, lose) => {
     await using server = await agentServer(lose);
-    using connection = await open(server);
+    using connection = await connect(server);
     await expect(connection.exec(['sleep', '9'])).rejects.toMatchObject({ code: 'AGENT_UNREACHABLE' });
     await expect(connection.exec(['true'])).rejects.toMatchObject({ code: 'AGENT_UNREACHABLE' });
     await until(() => server.sockets.size === 0, 2_000, 'the end of the connection');
@@ -260,7 +72,7 @@ describe('a lost connection', () => {
 
   test('while a channel is being opened', async () => {
     await using server = await agentServer(() => undefined, { sessions: 'ignored' });
-    using connection = await open(server);
+    using connection = await connect(server);
     const result = connection.exec(['true']);
     await until(() => server.asked() === 1, 2_000, 'the request for a session');
     for (const socket of server.sockets) {
@@ -272,7 +84,7 @@ describe('a lost connection', () => {
   test('is explained', async () => {
     await using server = await agentServer(({ socket }) => socket.destroy());
     const explain = async (cause: SmartVMError) => new SmartVMError('VMM_EXITED', 'it was killed', { cause });
-    using connection = await open(server, explain);
+    using connection = await connect(server, explain);
     await expect(connection.exec(['sleep', '9'])).rejects.toMatchObject({
       code: 'VMM_EXITED',
       cause: { code: 'AGENT_UNREACHABLE' },
@@ -284,7 +96,7 @@ describe('a lost connection', () => {
     await using server = await agentServer(() => {
       begun = true;
     });
-    using connection = await open(server);
+    using connection = await connect(server);
     const result = connection.exec(['sleep', '9']);
     await until(() => begun, 2_000, 'the command');
     connection.close(new SmartVMError('VMM_EXITED', 'it was killed'));
@@ -294,90 +106,9 @@ describe('a lost connection', () => {
 
   test('by close() without a reason', async () => {
     await using server = await agentServer(() => undefined);
-    using connection = await open(server);
+    using connection = await connect(server);
     connection.close();
     await expect(connection.exec(['true'])).rejects.toMatchObject({ code: 'AGENT_UNREACHABLE' });
-  });
-});
-
-describe('spawn', () => {
-  test('a half-closed standard input: what was written arrives whole, output goes on', async () => {
-    await using server = await agentServer(({ channel }) => {
-      const hash = createHash('sha256');
-      channel.on('data', (chunk: Buffer) => hash.update(chunk));
-      channel.on('end', () => finish({ channel }, 0, hash.digest('hex')));
-    });
-    using connection = await open(server);
-    const input = randomBytes(5_000_000);
-    const { stdout } = await connection.exec(['sha256sum'], { stdin: input });
-    expect(stdout).toBe(createHash('sha256').update(input).digest('hex'));
-  });
-
-  test('kill() signals, before standard input has ended and after', async () => {
-    let end = () => undefined as unknown;
-    await using server = await agentServer((request) => {
-      end = () => finish(request, 'TERM');
-    });
-    using connection = await open(server);
-    const child = await connection.spawn(['sleep', '9']);
-    child.stdout.resume();
-    child.kill('SIGUSR1');
-    child.stdin.end();
-    await once(child.stdin, 'finish');
-    child.kill();
-    await until(() => server.signals.length === 2, 2_000, 'the signals');
-    expect(server.signals).toEqual(['USR1', 'TERM']);
-    end();
-    expect(await child.wait()).toEqual({ exitCode: null, signal: 'SIGTERM' });
-    child.kill(); // to nobody
-  });
-
-  test('kill() with a signal that SSH has no name for is INVALID_OPTION', async () => {
-    await using server = await agentServer(() => undefined);
-    using connection = await open(server);
-    const child = await connection.spawn(['sleep', '9']);
-    expect(() => child.kill('SIGSTOP')).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
-  });
-
-  test('destroy() closes the channel; wait() rejects with CANCELED', async () => {
-    const closed = vi.fn();
-    await using server = await agentServer(({ channel }) => void channel.on('close', closed).resume());
-    using connection = await open(server);
-    const child = await connection.spawn(['sleep', '9']);
-    child.stdout.resume();
-    child.destroy();
-    await expect(child.wait()).rejects.toMatchObject({ code: 'CANCELED' });
-    await until(() => closed.mock.calls.length === 1, 2_000, 'the end of the channel');
-  });
-
-  test('a slow reader gets everything, and holds the writer up meanwhile', async () => {
-    const total = 16 * 1024 * 1024;
-    let written = 0;
-    await using server = await agentServer(async ({ channel }) => {
-      const block = Buffer.alloc(64 * 1024, 0xa5);
-      for (; written < total; written += block.length) {
-        if (!channel.write(block)) {
-          await once(channel, 'drain');
-        }
-      }
-      finish({ channel }, 0);
-    });
-    using connection = await open(server);
-    const child = await connection.spawn(['cat', '/dev/zero']);
-    child.stderr.resume();
-    await until(() => written > 1024 * 1024, 5_000, 'the first bytes');
-    const hash = createHash('sha256');
-    let read = 0;
-    for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
-      read += chunk.length;
-      hash.update(chunk);
-      await new Promise(setImmediate);
-      // What is on its way: SSH windows on both sides and socket buffers.
-      expect(written - read).toBeLessThan(8 * 1024 * 1024);
-    }
-    expect(read).toBe(total);
-    expect(hash.digest('hex')).toBe(createHash('sha256').update(Buffer.alloc(total, 0xa5)).digest('hex'));
-    expect(await child.wait()).toEqual({ exitCode: 0, signal: null });
   });
 });
 
@@ -388,7 +119,7 @@ describe('requests to the agent', () => {
       commands.push(request.command);
       finish(request, 0, '{}');
     });
-    using connection = await open(server);
+    using connection = await connect(server);
     await connection.shutdown('reboot');
     expect(commands).toEqual(['smartvm-agent shutdown {"mode":"reboot"}']);
   });
@@ -401,7 +132,7 @@ describe('requests to the agent', () => {
     ['no end', 'x'.repeat(100_000), 'does not end'],
   ])('answered by %s are AGENT_FAILED', async (_what, answer, message) => {
     await using server = await agentServer((request) => finish(request, 0, answer));
-    using connection = await open(server);
+    using connection = await connect(server);
     await expect(connection.shutdown('reboot')).rejects.toMatchObject({
       code: 'AGENT_FAILED',
       message: expect.stringContaining(message),
@@ -410,7 +141,7 @@ describe('requests to the agent', () => {
 
   test('broken off by the end of the connection are AGENT_UNREACHABLE', async () => {
     await using server = await agentServer(({ socket }) => socket.destroy());
-    using connection = await open(server);
+    using connection = await connect(server);
     await expect(connection.shutdown('reboot')).rejects.toMatchObject({ code: 'AGENT_UNREACHABLE' });
   });
 });

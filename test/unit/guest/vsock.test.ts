@@ -119,7 +119,7 @@ describe('connectVsock', () => {
     });
     const received: Buffer[] = [];
     const socket = await connectVsock(server.udsPath, 1);
-    await buffer(socket);
+    await once(socket.resume(), 'end');
     socket.end('still here');
     await until(() => server.sockets.size === 0, 2_000, 'the end of the connection');
     expect(Buffer.concat(received).toString()).toBe('still here');

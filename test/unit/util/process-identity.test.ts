@@ -38,11 +38,15 @@ describe('processIdentity', () => {
   });
 
   test('a zombie is dead', async () => {
-    // The shell becomes a program that never waits for the child it has inherited.
-    const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 1000'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    // The shell becomes a program that never waits for the child that it has inherited.
+    const script = 'sleep 1001 & echo $!; exec sleep 1000';
+    const parent = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'] });
     try {
       const [line] = (await once(parent.stdout, 'data')) as [Buffer];
       const pid = Number(line.toString());
+      const commandLine = () => readFile(`/proc/${parent.pid}/cmdline`, 'utf8');
+      await until(async () => (await commandLine()) === 'sleep\x001000\0', 5_000, 'the change of the shell');
+      process.kill(pid, 'SIGKILL');
       const state = async () => (await readFile(`/proc/${pid}/stat`, 'utf8')).split(' ')[2];
       await until(async () => (await state()) === 'Z', 5_000, 'the zombie');
       expect(await processIdentity(pid)).toBeUndefined();
