@@ -24,17 +24,18 @@ export interface VmExit {
   readonly error: SmartVMError | undefined;
 }
 
-/** Names the reason of an exit from how the VMM ended and what the console last said. */
-export function classifyExit(exit: VmmExit, error: SmartVMError | undefined, stopping: boolean): VmExit {
-  const reason = reasonOf(exit, error, stopping);
+/** Names the reason of an exit: who ended the VMM on purpose, else how it ended and what the console last said. */
+export function classifyExit(
+  exit: VmmExit,
+  error: SmartVMError | undefined,
+  cause: { stopping: boolean; guestShutDown: boolean },
+): VmExit {
+  const reason = cause.stopping ? 'stopped' : cause.guestShutDown ? 'guest-shutdown' : reasonOf(exit, error);
   const orderly = reason === 'stopped' || reason === 'guest-shutdown';
   return { reason, orderly, exitCode: exit.exitCode, signal: exit.signal, error: orderly ? undefined : error };
 }
 
-function reasonOf(exit: VmmExit, error: SmartVMError | undefined, stopping: boolean): ExitReason {
-  if (stopping) {
-    return 'stopped';
-  }
+function reasonOf(exit: VmmExit, error: SmartVMError | undefined): ExitReason {
   if (exit.reason !== 'exited' || exit.signal !== null) {
     return 'vmm-killed';
   }

@@ -31,7 +31,7 @@ export const LADDER: readonly Rung[] = [
   {
     name: 'ctrl-alt-del',
     applies: ({ paused }) => !paused && hostArch() === 'x86_64',
-    act: ({ process }) => process.api.put('/actions', { action_type: 'SendCtrlAltDel' }),
+    act: ({ process }) => process.api.createSyncAction({ action_type: 'SendCtrlAltDel' }),
   },
   { name: 'SIGTERM', applies: () => true, act: ({ process }) => process.signal('SIGTERM') },
   { name: 'SIGKILL', applies: () => true, act: ({ process }) => process.kill() },
