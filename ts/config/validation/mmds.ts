@@ -24,10 +24,18 @@ function isLinkLocal(address: string): boolean {
 export const contents: Check = (value, path, report) => {
   if (!isRecord(value)) {
     report(path, 'must be an object');
-  } else if (!isDeepStrictEqual(JSON.parse(JSON.stringify(value)), value)) {
+  } else if (!isJson(value)) {
     report(path, 'must hold nothing but JSON values');
   }
 };
+
+function isJson(value: unknown): boolean {
+  try {
+    return isDeepStrictEqual(JSON.parse(JSON.stringify(value)), value);
+  } catch {
+    return false; // a BigInt, or an object that holds itself
+  }
+}
 
 export const mmds = object<IMmdsConfig>(
   {
