@@ -103,16 +103,14 @@ export function oneOf<const V extends readonly string[]>(...variants: V): Decode
 /**
  * A string that `convert` turns into something else or refuses by undefined.
  * @param refusal what to say of a string that cannot be converted
- * @param expected what to say was expected where there is no string
  */
 export function converted<T>(
   convert: (text: string) => T | undefined,
   refusal: string | ((text: string) => string),
-  expected = 'a string',
 ): Decoder<T> {
   return {
     read(json) {
-      const text = json.peek() === '"' ? json.string() : refuse(json, expected);
+      const text = string.read(json);
       const value = convert(text);
       if (value === undefined) {
         throw new JsonError(typeof refusal === 'string' ? refusal : refusal(text));

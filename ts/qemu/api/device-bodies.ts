@@ -4,6 +4,7 @@ import {
   boolean,
   converted,
   type Decoded,
+  type Decoder,
   defaulted,
   list,
   mapOf,
@@ -14,6 +15,7 @@ import {
   struct,
 } from './decoder.js';
 import { u16, u32 } from './integers.js';
+import { refuse } from './refusal.js';
 
 /** The JSON bodies of the devices that are not drives or network interfaces, and of the logger and the metrics. */
 
@@ -71,11 +73,15 @@ export const metrics = struct(
   'ignore',
 );
 
-const ipv4Address = converted(
-  (text) => (isIPv4(text) ? text : undefined),
-  'invalid IPv4 address syntax',
-  'IPv4 address',
-);
+const ipv4Address: Decoder<string> = {
+  read(json) {
+    const text = json.peek() === '"' ? json.string() : refuse(json, 'IPv4 address');
+    if (!isIPv4(text)) {
+      throw json.error('invalid IPv4 address syntax');
+    }
+    return text;
+  },
+};
 
 export const mmdsConfig = struct(
   'MmdsConfig',

@@ -28,7 +28,11 @@ export async function createSnapshot(
 ): Promise<void> {
   await refuseHotplugged(resources, machine);
   const suffix = `.${randomUUID()}.tmp`;
-  const [devices, state, mem] = [`${snapshot_path}.devices${suffix}`, snapshot_path + suffix, mem_file_path + suffix];
+  const [devices, state, mem] = [
+    `${snapshot_path}.devices${suffix}`,
+    snapshot_path + suffix,
+    `${mem_file_path}.mem${suffix}`,
+  ];
   try {
     await write(snapshot_path, state, 'snapshot', async (file) => {
       await machine.saveDevices(devices);

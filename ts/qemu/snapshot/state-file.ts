@@ -3,13 +3,14 @@ import { readFile } from 'node:fs/promises';
 import { osErrorText } from '../fault.js';
 
 /**
- * The state file of a snapshot, little endian: magic (8 bytes), version (u32), length of the configuration (u32), the configuration in JSON, the state of the
- * devices as QEMU writes it, SHA-256 of all before it (32 bytes).
+ * The state file of a snapshot, little endian: magic (8 bytes), version (u32), lengths of the configuration and of the devices'
+ * state (u32 each), the configuration in JSON, the state of the devices as QEMU writes it, SHA-256 of all before it (32 bytes).
  */
 const MAGIC = Buffer.from('SMARTVM\0');
 const VERSION_OFFSET = MAGIC.length;
-const LENGTH_OFFSET = VERSION_OFFSET + 4;
-const HEADER_BYTES = LENGTH_OFFSET + 4;
+const CONFIG_LENGTH_OFFSET = VERSION_OFFSET + 4;
+const DEVICES_LENGTH_OFFSET = CONFIG_LENGTH_OFFSET + 4;
+const HEADER_BYTES = DEVICES_LENGTH_OFFSET + 4;
 const CHECKSUM_BYTES = 32;
 /** Firecracker's own limit. */
 const MAX_BYTES = 10_000_000;
@@ -33,7 +34,8 @@ export function encodeState({ config, devices }: StateFile): Buffer {
   const header = Buffer.alloc(HEADER_BYTES);
   MAGIC.copy(header);
   header.writeUInt32LE(VERSION, VERSION_OFFSET);
-  header.writeUInt32LE(json.length, LENGTH_OFFSET);
+  header.writeUInt32LE(json.length, CONFIG_LENGTH_OFFSET);
+  header.writeUInt32LE(devices.length, DEVICES_LENGTH_OFFSET);
   const body = Buffer.concat([header, json, devices]);
   return Buffer.concat([body, checksum(body)]);
 }
@@ -58,23 +60,29 @@ export function decodeState(bytes: Buffer): StateFile {
   if (bytes.length < 8) {
     throw new StateFileError(loadRefusal('IO Error: File too short to contain CRC'));
   }
-  if (bytes.length < HEADER_BYTES + CHECKSUM_BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) {
-    throw new StateFileError(loadRefusal('An error occurred during bitcode serialization: bitcode error'));
+  if (bytes.length < HEADER_BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) {
+    throw new StateFileError(loadRefusal(NO_SUCH_FORMAT));
   }
   const version = bytes.readUInt32LE(VERSION_OFFSET);
   if (version !== VERSION) {
     throw new StateFileError(loadRefusal(`Invalid data version: ${version}.0.0`));
   }
+  const configEnd = HEADER_BYTES + bytes.readUInt32LE(CONFIG_LENGTH_OFFSET);
+  if (bytes.length !== configEnd + bytes.readUInt32LE(DEVICES_LENGTH_OFFSET) + CHECKSUM_BYTES) {
+    throw new StateFileError(loadRefusal(NO_SUCH_FORMAT));
+  }
   const body = bytes.subarray(0, -CHECKSUM_BYTES);
   if (!bytes.subarray(-CHECKSUM_BYTES).equals(checksum(body))) {
     throw new StateFileError(loadRefusal('CRC64 validation failed'));
   }
-  const configEnd = HEADER_BYTES + bytes.readUInt32LE(LENGTH_OFFSET);
   return {
     config: JSON.parse(body.toString('utf8', HEADER_BYTES, configEnd)),
     devices: Buffer.from(body.subarray(configEnd)),
   };
 }
+
+/** What Firecracker says of a file that is not in its format, which bitcode encodes. */
+const NO_SUCH_FORMAT = 'An error occurred during bitcode serialization: bitcode error';
 
 const loadRefusal = (reason: string) => `Failed to load snapshot state from file: ${reason}`;
 
