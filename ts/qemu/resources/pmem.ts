@@ -1,8 +1,10 @@
 import { constants, open } from 'node:fs/promises';
 import type { RateLimiter } from '../api/bodies.js';
 import type { Pmem } from '../api/device-bodies.js';
-import { Fault, osErrorText } from '../fault.js';
+import { errnoText, Fault, osErrorText } from '../fault.js';
 import { updated } from './rate-limiter.js';
+
+const ENODEV = 19;
 
 /** The persistent memory devices. Their files are opened when the VM starts, as Firecracker does. */
 export class PmemList {
@@ -52,7 +54,11 @@ export async function checkPmemFile({ path_on_host: path, read_only }: Pmem): Pr
   const refusal = 'Start microvm error: Cannot create pmem device: Error';
   try {
     const file = await open(path, (read_only ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NONBLOCK);
-    const { size } = await file.stat().finally(() => file.close());
+    const info = await file.stat().finally(() => file.close());
+    const { size } = info;
+    if (info.isDirectory()) {
+      throw new Fault(`${refusal} accessing backing file: ${errnoText(ENODEV)}`); // which cannot be mapped
+    }
     if (size === 0) {
       throw new Fault(`${refusal} backing file size is 0`);
     }
