@@ -1,5 +1,7 @@
 // Rewrites the documents that are generated from the code.
 import { writeFileSync } from 'node:fs';
-import { renderErrorTable } from './error-table.js';
+import { DOCUMENTS } from './documents.js';
 
-writeFileSync(new URL('../docs/errors.md', import.meta.url), renderErrorTable());
+for (const [name, render] of Object.entries(DOCUMENTS)) {
+  writeFileSync(new URL(`../docs/${name}`, import.meta.url), render());
+}

@@ -46,7 +46,7 @@ async function runStep(name, step) {
 }
 
 function asTally(result) {
-  return 'passed' in result ? result : { passed: 1, failed: 0, skipped: 0, output: '' };
+  return result?.passed === undefined ? { passed: 1, failed: 0, skipped: 0, output: '' } : result;
 }
 
 function asFailure(error) {

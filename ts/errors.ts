@@ -42,6 +42,8 @@ export const ERROR_CODES = {
   VMM_EXITED: 'The VMM process ended. `details` has its exit code or signal, and the tail of its output.',
   VMM_NOT_FOUND: 'Neither a Firecracker with a usable KVM nor QEMU was found. The message says what to install.',
   VMM_SPAWN_FAILED: 'The VMM executable could not be started.',
+  VMM_TOO_OLD:
+    'The VMM lacks what a configuration or call asks for. `details` has its version and the one that is needed.',
 } as const;
 
 export type SmartVMErrorCode = keyof typeof ERROR_CODES;

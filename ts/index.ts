@@ -1,18 +1,34 @@
+export type * from './config/device-types.js';
+export type { IMemoryBackend, IRestoreOptions } from './config/restore.js';
 export type * from './config/types.js';
+export type {
+  BalloonHintingOptions,
+  BalloonStatisticsUpdate,
+  BalloonUpdate,
+  DriveUpdate,
+  MemoryHotplugUpdate,
+  NetworkInterfaceUpdate,
+  PmemUpdate,
+  SnapshotOptions,
+} from './config/updates.js';
 export { VMConfig } from './config/vm-config.js';
 export { ERROR_CODES, isSmartVMError, SmartVMError, type SmartVMErrorCode } from './errors.js';
+export { FirecrackerApi } from './firecracker/api.js';
 export { ApiError } from './firecracker/api-error.js';
 export { type CallOptions, SocketClient, type SocketClientOptions } from './firecracker/socket-client.js';
+export type { Answer, Wire, WireAnswer } from './firecracker/wire.js';
 export type { ExecOptions, ExecResult, GuestProcess, ProcessExit, SpawnOptions } from './guest/types.js';
 export { BaseImageManager } from './images/base-image-manager.js';
 export type * from './images/base-image-types.js';
 export { type BootImage, ImageManager, type ImageProgress } from './images/image-manager.js';
 export type { LaunchOptions } from './launch.js';
 export { NetworkManager } from './network/network-manager.js';
-export { SmartVM, type SmartVMOptions } from './smartvm.js';
+export { type CreateVMOptions, SmartVM, type SmartVMOptions } from './smartvm.js';
 export type { StepTiming } from './vm/boot.js';
 export type { ExitReason, VmExit } from './vm/exit.js';
 export { MicroVM } from './vm/micro-vm.js';
 export type { ShutdownRung } from './vm/shutdown.js';
 export type { VmState } from './vm/state.js';
 export type { MicroVMEvents, MicroVMOptions, StartOptions, StopOptions, StopResult } from './vm/types.js';
+export type { VmmFlags } from './vmm/flags.js';
+export type { LatencyAggregate, MetricsGroup, MetricsSample } from './vmm/metrics.js';

@@ -3,7 +3,7 @@ import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
 import { assertVmId } from './config/ids.js';
-import type { IMicroVMConfig } from './config/types.js';
+import type { IMicroVMConfig, IRestoredMicroVMConfig } from './config/types.js';
 import { SmartVMError } from './errors.js';
 import { BaseImageManager } from './images/base-image-manager.js';
 import { ImageManager } from './images/image-manager.js';
@@ -32,6 +32,11 @@ export interface SmartVMOptions {
   /** IPv4 subnet for VMs in CIDR notation. Default `172.30.0.0/24`. */
   subnet?: string;
 }
+
+export type CreateVMOptions = Pick<
+  MicroVMOptions,
+  'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs'
+>;
 
 /** The composition root: images, network and the VMs that this program made. */
 export class SmartVM implements AsyncDisposable {
@@ -71,20 +76,18 @@ export class SmartVM implements AsyncDisposable {
   }
 
   /**
-   * A VM from a configuration of one's own: kernel, drives and all. Nothing runs until its `start()`.
-   * @throws SmartVMError INVALID_ID, INVALID_CONFIG, VM_EXISTS, SOCKET_PATH_TOO_LONG, VMM_NOT_FOUND, DIRECTORY_UNSAFE
+   * A VM from a configuration of one's own, kernel, drives and all; or, with `restore`, from a snapshot. Nothing runs until
+   * its `start()`.
+   * @throws SmartVMError INVALID_ID, INVALID_CONFIG, INVALID_OPTION, VM_EXISTS, SOCKET_PATH_TOO_LONG, VMM_NOT_FOUND, DIRECTORY_UNSAFE
    */
-  async createVM(
-    config: IMicroVMConfig,
-    options: Pick<MicroVMOptions, 'prepare' | 'extraArgs'> = {},
-  ): Promise<MicroVM> {
+  async createVM(config: IMicroVMConfig | IRestoredMicroVMConfig, options: CreateVMOptions = {}): Promise<MicroVM> {
     const id = config.id ?? newId();
     const runtimeDir = this.#directoryFor(id);
     const socketPath = join(runtimeDir, 'api.sock');
     assertSocketPath(socketPath);
     const vmm = await findVmm(this.#options);
     const vm = new MicroVM(id, config, vmm.path, socketPath, this.networkManager, { ...options, runtimeDir });
-    vm.config.assertValid();
+    vm.assertValid();
     await ensurePrivateDirectory(this.#runtimeDir);
     this.#directoryFor(id); // once more: others may have taken the id meanwhile
     this.#add(vm);

@@ -25,6 +25,8 @@ const RUN = [
 ];
 const TEST = [
   ['gcc', 'gcc'],
+  ['/usr/include/stdio.h', 'libc6-dev'],
+  ['cpio', 'cpio'],
   ['ssh', 'openssh-client'],
 ];
 

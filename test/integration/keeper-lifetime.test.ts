@@ -80,7 +80,7 @@ describe('the keeper', () => {
     await vmm.dispose();
     expect(await Promise.all(identities.map(isAlive))).toEqual([false, false]);
     expect(await vmm.exited).toMatchObject({ signal: 'SIGKILL' });
-    await expect(vmm.api.get('/')).rejects.toMatchObject({ code: 'API_UNREACHABLE' });
+    await expect(vmm.api.client.get('/')).rejects.toMatchObject({ code: 'API_UNREACHABLE' });
   });
 
   test('ends a VMM whose console takes no more input', async () => {
@@ -100,8 +100,8 @@ describe('the keeper', () => {
     await vmm.waitUntilReady(10_000, NEVER);
     await vmm.signal('SIGKILL');
     const begin = performance.now();
-    const broken = await vmm.api.get('/hang', { timeoutMs: 60_000 }).then(
-      () => vmm.exited.then(() => vmm.api.get('/').catch((error: unknown) => error)),
+    const broken = await vmm.api.client.get('/hang', { timeoutMs: 60_000 }).then(
+      () => vmm.exited.then(() => vmm.api.client.get('/').catch((error: unknown) => error)),
       (error: unknown) => error,
     );
     expect(await vmm.explain(broken)).toMatchObject({ code: 'VMM_EXITED' });

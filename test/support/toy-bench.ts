@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { expect } from 'vitest';
 import type { IMicroVMConfig } from '../../ts/config/types.js';
-import type { PrepareFiles } from '../../ts/vm/boot.js';
+import type { PrepareFiles } from '../../ts/vm/boot-context.js';
 import type { VmExit } from '../../ts/vm/exit.js';
 import { MicroVM } from '../../ts/vm/micro-vm.js';
 import { processesNaming, until } from './leftovers.js';

@@ -154,7 +154,7 @@ export function rateLimiterPayload(limiter: IRateLimiter): RateLimiterPayload {
   });
 }
 
-function tokenBucketPayload(bucket: ITokenBucket): TokenBucketPayload {
+export function tokenBucketPayload(bucket: ITokenBucket): TokenBucketPayload {
   return compact({ size: bucket.size, refill_time: bucket.refillTime, one_time_burst: bucket.oneTimeBurst });
 }
 
@@ -181,7 +181,7 @@ export function mmdsConfigPayload(mmds: IMmdsConfig): MmdsConfigPayload {
   });
 }
 
-export function loggerPayload(logger: ILoggerConfig): LoggerPayload {
+export function loggerPayload(logger: Omit<ILoggerConfig, 'logPath'> & { logPath: string | undefined }): LoggerPayload {
   return compact({
     log_path: logger.logPath,
     level: logger.level,
@@ -191,7 +191,7 @@ export function loggerPayload(logger: ILoggerConfig): LoggerPayload {
   });
 }
 
-export function metricsPayload(metrics: IMetricsConfig): MetricsPayload {
+export function metricsPayload(metrics: IMetricsConfig & { metricsPath: string }): MetricsPayload {
   return compact({
     metrics_path: metrics.metricsPath,
     emit_id: metrics.emitId,
@@ -204,6 +204,6 @@ type Compact<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] }
 };
 
 /** Leaves undefined fields out: an API that refuses unknown fields of older versions need not hear of unused ones. */
-function compact<T extends object>(fields: T): Compact<T> {
+export function compact<T extends object>(fields: T): Compact<T> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Compact<T>;
 }

@@ -1,3 +1,5 @@
+import type { ICpuConfig, IEntropyConfig, IMemoryHotplugConfig, IPmemConfig, ISerialConfig } from './device-types.js';
+
 /**
  * The configuration of a microVM: Firecracker's API in camelCase, with the units in the names.
  * Bounds are Firecracker's own (its API description and sources, 1.17) unless a comment says otherwise.
@@ -7,12 +9,32 @@ export interface IMicroVMConfig {
   id?: string;
   bootSource: IBootSource;
   machineConfig?: IMachineConfig;
+  /** A custom CPU template. Firecracker ≥ 1.4. */
+  cpuConfig?: ICpuConfig;
   /** At most one of them is the root device. */
   drives?: IDriveConfig[];
+  /** Files that the guest sees as persistent memory. Firecracker ≥ 1.14. */
+  pmem?: IPmemConfig[];
   networkInterfaces?: INetworkInterfaceConfig[];
   vsock?: IVsockConfig;
   balloon?: IBalloonConfig;
+  /** A source of random numbers. Firecracker ≥ 1.4. */
+  entropy?: IEntropyConfig;
+  /** Where the guest's serial port writes to, in place of the VM's console. Firecracker ≥ 1.14. */
+  serial?: ISerialConfig;
+  /** Memory that the guest can be given while it runs. Firecracker ≥ 1.14. */
+  memoryHotplug?: IMemoryHotplugConfig;
   mmds?: IMmdsConfig;
+  logger?: ILoggerConfig;
+  metrics?: IMetricsConfig;
+}
+
+/** What can be said of a VM that starts from a snapshot; the rest is in the snapshot. */
+export interface IRestoredMicroVMConfig {
+  id?: string;
+  serial?: ISerialConfig;
+  /** Which interfaces reach the metadata service is in the snapshot; what it holds is not. */
+  mmds?: Required<Pick<IMmdsConfig, 'contents'>>;
   logger?: ILoggerConfig;
   metrics?: IMetricsConfig;
 }
@@ -29,6 +51,7 @@ export interface IBootSource {
 /** @deprecated by Firecracker, and still taken by it. */
 export type CpuTemplate = 'C3' | 'T2' | 'T2S' | 'T2CL' | 'T2A' | 'V1N1' | 'None';
 
+/** '2M' is Firecracker ≥ 1.7, 'Transparent' ≥ 1.17. */
 export type HugePages = 'None' | 'Transparent' | '2M';
 
 export interface IMachineConfig {
@@ -50,7 +73,7 @@ export interface IDriveConfig {
   driveId: string;
   /** File or block device on the host. Either this or `socket`. */
   pathOnHost?: string;
-  /** Unix socket of a vhost-user-block backend, at most 107 bytes. Excludes `pathOnHost`, `isReadOnly`, `rateLimiter` and `ioEngine`. */
+  /** Unix socket of a vhost-user-block backend, at most 107 bytes. Excludes `pathOnHost`, `isReadOnly`, `rateLimiter` and `ioEngine`. Firecracker ≥ 1.6. */
   socket?: string;
   /** Default false. */
   isRootDevice?: boolean;
@@ -72,7 +95,7 @@ export interface INetworkInterfaceConfig {
   hostDevName?: string;
   /** Unicast, six hexadecimal pairs joined by colons, unique among the interfaces. */
   guestMac?: string;
-  /** Bytes, 68 to 65535; advertised to the guest. */
+  /** Bytes, 68 to 65535; advertised to the guest. Firecracker ≥ 1.16. */
   mtu?: number;
   /** Limits what the guest receives. */
   rxRateLimiter?: IRateLimiter;
@@ -112,7 +135,9 @@ export interface IBalloonConfig {
   deflateOnOom?: boolean;
   /** Seconds between statistics, 0 to 65535; 0 turns them off. */
   statsPollingIntervalS?: number;
+  /** The guest can be asked which pages it does not use. Firecracker ≥ 1.14. */
   freePageHinting?: boolean;
+  /** The guest tells of pages that it does not use, and the host takes them back. Firecracker ≥ 1.14. */
   freePageReporting?: boolean;
 }
 
@@ -123,28 +148,30 @@ export interface IMmdsConfig {
   networkInterfaces: string[];
   /** Link-local, 169.254.1.0 to 169.254.254.255. The VMM's default is 169.254.169.254. */
   ipv4Address?: string;
-  /** Answers as EC2's service does, whatever the Accept header says. */
+  /** Answers as EC2's service does, whatever the Accept header says. Firecracker ≥ 1.13. */
   imdsCompat?: boolean;
+  /** What the service holds when the guest starts: an object of JSON values, by default at most 51,200 bytes of it. */
+  contents?: Record<string, unknown>;
 }
 
 export type LogLevel = 'Error' | 'Warning' | 'Info' | 'Debug' | 'Trace' | 'Off';
 
 export interface ILoggerConfig {
-  /** Named pipe or file. */
+  /** Named pipe or file. Default: a named pipe of the VM's own, which `vm.logs()` reads. */
   logPath?: string;
   level?: LogLevel;
   showLevel?: boolean;
   /** File and line of the VMM's source in each message. */
   showLogOrigin?: boolean;
-  /** Keeps only messages of this module path, e.g. `api_server::request`. */
+  /** Keeps only messages of this module path, e.g. `api_server::request`. Firecracker ≥ 1.6. */
   module?: string;
 }
 
 export interface IMetricsConfig {
-  /** Named pipe or file; one line of JSON a flush. */
-  metricsPath: string;
-  /** Puts the VM's id into each line. */
+  /** Named pipe or file; one line of JSON a flush. Default: a named pipe of the VM's own, which `vm.metrics()` reads. */
+  metricsPath?: string;
+  /** Puts the VM's id into each line. Firecracker ≥ 1.17. */
   emitId?: boolean;
-  /** Put under `properties` in each line. */
+  /** Put under `properties` in each line. Firecracker ≥ 1.17. */
   properties?: Record<string, string>;
 }

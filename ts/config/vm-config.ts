@@ -1,11 +1,15 @@
 import { SmartVMError } from '../errors.js';
 import { applyMachineDefaults, type IMicroVMConfigWithDefaults } from './defaults.js';
+import * as devicePayloads from './device-payloads.js';
+import type { IPmemConfig } from './device-types.js';
 import * as payloads from './payloads.js';
-import type { IDriveConfig, IMicroVMConfig, INetworkInterfaceConfig } from './types.js';
+import type { IDriveConfig, IMicroVMConfig, INetworkInterfaceConfig, IRestoredMicroVMConfig } from './types.js';
+import { bootSource as bootSourceCheck } from './validation/boot-source.js';
 import type { Check } from './validation/checks.js';
+import { pmemDevice as pmemCheck } from './validation/devices.js';
 import { drive as driveCheck } from './validation/drives.js';
 import { networkInterface as networkInterfaceCheck } from './validation/network-interfaces.js';
-import { errorsOf, vmConfig } from './validation/vm-config.js';
+import { errorsOf, restoredVmConfig, vmConfig } from './validation/vm-config.js';
 
 export interface IValidationResult {
   valid: boolean;
@@ -21,11 +25,14 @@ export class VMConfig {
   readonly #config: IMicroVMConfigWithDefaults;
   readonly #errors: readonly string[];
 
-  constructor(config: IMicroVMConfig) {
+  /** @param origin `snapshot`: the VM's hardware is in a snapshot, and the configuration says nothing of it */
+  constructor(config: IMicroVMConfig | IRestoredMicroVMConfig, origin: 'boot' | 'snapshot' = 'boot') {
     const { copy, error } = copyOf(config);
-    applyMachineDefaults(copy);
+    if (origin === 'boot') {
+      applyMachineDefaults(copy);
+    }
     this.#config = copy as IMicroVMConfigWithDefaults;
-    this.#errors = error === undefined ? errorsOf(vmConfig, copy) : [error];
+    this.#errors = error === undefined ? errorsOf(origin === 'boot' ? vmConfig : restoredVmConfig, copy) : [error];
   }
 
   /** A fresh copy, with the machine's defaults in it. Its type holds when `validate()` says so. */
@@ -45,12 +52,42 @@ export class VMConfig {
 
   /** Body of `PUT /boot-source`. @throws SmartVMError INVALID_CONFIG, as every payload method does */
   toBootSourcePayload(): payloads.BootSourcePayload {
-    return payloads.bootSourcePayload(this.#valid.bootSource);
+    return payloads.bootSourcePayload(checked(bootSourceCheck, this.#valid.bootSource, 'bootSource'));
   }
 
   /** Body of `PUT /machine-config`. */
   toMachineConfigPayload(): payloads.MachineConfigPayload {
     return payloads.machineConfigPayload(this.#valid.machineConfig);
+  }
+
+  /** Body of `PUT /cpu-config`; null when there is none. */
+  toCpuConfigPayload(): devicePayloads.CpuConfigPayload | null {
+    return orNull(this.#valid.cpuConfig, devicePayloads.cpuConfigPayload);
+  }
+
+  /** Body of `PUT /pmem/{id}`, also for a device that is not part of this configuration. */
+  toPmemPayload(device: IPmemConfig): devicePayloads.PmemPayload {
+    return devicePayloads.pmemPayload(checked(pmemCheck, device, 'pmem'));
+  }
+
+  /** Body of `PUT /entropy`; null when there is none. */
+  toEntropyPayload(): devicePayloads.EntropyPayload | null {
+    return orNull(this.#valid.entropy, devicePayloads.entropyPayload);
+  }
+
+  /** Body of `PUT /serial`; null when there is none. */
+  toSerialPayload(): devicePayloads.SerialPayload | null {
+    return orNull(this.#valid.serial, devicePayloads.serialPayload);
+  }
+
+  /** Body of `PUT /hotplug/memory`; null when there is none. */
+  toMemoryHotplugPayload(): devicePayloads.MemoryHotplugPayload | null {
+    return orNull(this.#valid.memoryHotplug, devicePayloads.memoryHotplugPayload);
+  }
+
+  /** Body of `PUT /mmds`; null when it holds nothing at first. */
+  toMmdsContentsPayload(): Record<string, unknown> | null {
+    return orNull(this.#valid.mmds?.contents, (contents) => structuredClone(contents));
   }
 
   /** Body of `PUT /drives/{drive_id}`, also for a drive that is not part of this configuration. */
@@ -80,14 +117,22 @@ export class VMConfig {
     return orNull(this.#valid.mmds, payloads.mmdsConfigPayload);
   }
 
-  /** Body of `PUT /logger`; null when there is none. */
-  toLoggerPayload(): payloads.LoggerPayload | null {
-    return orNull(this.#valid.logger, payloads.loggerPayload);
+  /** Body of `PUT /logger`, with `logPath` where the configuration names none; null when there is no logger. */
+  toLoggerPayload(logPath?: string): payloads.LoggerPayload | null {
+    return orNull(this.#valid.logger, (logger) =>
+      payloads.loggerPayload({ ...logger, logPath: logger.logPath ?? logPath }),
+    );
   }
 
-  /** Body of `PUT /metrics`; null when there is none. */
-  toMetricsPayload(): payloads.MetricsPayload | null {
-    return orNull(this.#valid.metrics, payloads.metricsPayload);
+  /** Body of `PUT /metrics`, with `metricsPath` where the configuration names none; null when there are no metrics. */
+  toMetricsPayload(metricsPath?: string): payloads.MetricsPayload | null {
+    return orNull(this.#valid.metrics, (metrics) => {
+      const path = metrics.metricsPath ?? metricsPath;
+      if (path === undefined) {
+        throw new SmartVMError('INVALID_CONFIG', 'metrics.metricsPath is not named by anybody');
+      }
+      return payloads.metricsPayload({ ...metrics, metricsPath: path });
+    });
   }
 
   get #valid(): IMicroVMConfigWithDefaults {

@@ -22,6 +22,7 @@ export interface GuestConnectionOptions extends DialOptions {
 
 /** An SSH connection to the guest's agent; every command is a channel in it. */
 export class GuestConnection implements Guest {
+  readonly closed: Promise<void>;
   readonly #client: Client;
   readonly #explain: (error: SmartVMError) => Promise<unknown>;
   #lost: SmartVMError | undefined;
@@ -34,7 +35,12 @@ export class GuestConnection implements Guest {
       socket.destroy();
     });
     client.on('end', () => socket.destroy()); // SSH has no half-open connections
-    client.on('close', () => this.#lose());
+    this.closed = new Promise((resolve) => {
+      client.on('close', () => {
+        this.#lose();
+        resolve();
+      });
+    });
   }
 
   /**

@@ -55,6 +55,8 @@ export interface ExecResult extends ProcessExit {
 
 /** The way into a guest that runs SmartVM's agent. */
 export interface Guest {
+  /** Settles when the connection has ended, for whatever reason; never rejects. */
+  readonly closed: Promise<void>;
   spawn(argv: readonly string[], options?: SpawnOptions): Promise<GuestProcess>;
   exec(command: string | readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /** Asks the guest to end itself in order. */

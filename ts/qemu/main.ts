@@ -1,10 +1,9 @@
-import { parseRequest } from './api/routes.js';
+import { serveApi } from './api-server.js';
 import { ArgumentError, type Arguments, helpText, parseArguments } from './arguments.js';
 import { API_VERSION, Vmm } from './controller/vmm.js';
 import { EXIT, type ExitCode, FatalError } from './exit.js';
-import { Fault, osErrorText } from './fault.js';
-import type { HttpRequest } from './http/request-parser.js';
-import { type HttpResponse, HttpServer } from './http/server.js';
+import { applyArguments, byteLimit, readInput } from './startup.js';
+import { API_SOURCE } from './telemetry/logger.js';
 import type { BindError } from './unix-socket.js';
 
 /** Runs smartvm-qemu until its VM ends. Never rejects; exits the process with Firecracker's codes. */
@@ -24,42 +23,43 @@ function report(error: unknown): ExitCode {
 
 async function run(argv: readonly string[]): Promise<ExitCode> {
   const args = parseArguments(argv);
-  if (args.flag('help') || args.flag('version')) {
-    process.stdout.write(`Firecracker v${API_VERSION}\n\n${args.flag('help') ? `${helpText()}\n` : ''}`);
+  const question = await answerQuestion(args);
+  if (question !== undefined) {
+    process.stdout.write(question);
     return EXIT.ok;
   }
-  refuseUnsupported(args);
-  const vmm = new Vmm(checkedId(args.value('id') ?? ''));
+  const payloadLimit = byteLimit(args, 'http-api-max-payload-size') ?? 0;
+  const vmm = new Vmm(checkedId(args.value('id') ?? ''), byteLimit(args, 'mmds-size-limit') ?? payloadLimit);
   onSignal(vmm);
+  await applyArguments(vmm, args);
   const configFile = args.value('config-file');
-  const config = configFile === undefined ? undefined : await readConfigFile(configFile);
+  const config = configFile === undefined ? undefined : await readInput(configFile, 'configuration');
   if (!args.flag('no-api')) {
-    await serve(vmm, args);
+    await serve(vmm, args.value('api-sock') ?? '', payloadLimit);
   }
   if (config) {
     const { startFromConfigFile } = await import('./controller/config-file.js');
     await startFromConfigFile(vmm, config);
   }
-  const end = await vmm.ended;
-  if (end.by === 'crash') {
-    throw new FatalError(end.reason, EXIT.error);
-  }
-  return EXIT.ok;
+  return await exitCode(vmm);
 }
 
-function refuseUnsupported(args: Arguments): void {
-  const level = args.value('level');
-  if (level !== undefined && !/^(?:off|trace|debug|info|warn|warning|error)$/i.test(level)) {
-    throw new FatalError(
-      `Invalid value for logger level: Failed to parse string to level filter: ${level}.Possible values: [Error, Warning, Info, Debug]`,
-      EXIT.badConfiguration,
-    );
+/** What the program only says and then ends; undefined when it is to run a VM. @throws FatalError */
+async function answerQuestion(args: Arguments): Promise<string | undefined> {
+  if (args.flag('help') || args.flag('version')) {
+    return `Firecracker v${API_VERSION}\n\n${args.flag('help') ? `${helpText()}\n` : ''}`;
   }
-  for (const name of ['snapshot-version', 'describe-snapshot', 'metadata'] as const) {
-    if (args.flag(name)) {
-      throw new FatalError(`The requested operation is not supported: --${name}`, EXIT.error);
-    }
+  const state = args.value('describe-snapshot');
+  if (state === undefined && !args.flag('snapshot-version')) {
+    return undefined;
   }
+  const { readState, SNAPSHOT_VERSION } = await import('./snapshot/state-file.js');
+  if (state !== undefined) {
+    await readState(state).catch((error: Error) => {
+      throw new FatalError(error.message, EXIT.error);
+    });
+  }
+  return `v${SNAPSHOT_VERSION}\n`;
 }
 
 function checkedId(id: string): string {
@@ -69,48 +69,25 @@ function checkedId(id: string): string {
   return id;
 }
 
-async function readConfigFile(path: string): Promise<Buffer> {
-  const { readFile } = await import('node:fs/promises');
-  return await readFile(path).catch((cause) => {
-    throw new FatalError(
-      `Unable to open or read from the configuration file: ${osErrorText(cause)}`,
-      EXIT.badConfiguration,
-    );
-  });
-}
-
-async function serve(vmm: Vmm, args: Arguments): Promise<void> {
-  const path = args.value('api-sock') ?? '';
-  const limit = Number(args.value('http-api-max-payload-size'));
-  if (!Number.isSafeInteger(limit) || limit < 0) {
-    throw new FatalError("'http-api-max-payload-size' parameter expected to be of 'usize' type.", EXIT.error);
-  }
-  const server = new HttpServer(limit, (request) => respond(vmm, request));
-  await server.listen(path).catch((error: BindError) => {
+async function serve(vmm: Vmm, path: string, payloadLimit: number): Promise<void> {
+  await serveApi(vmm, path, payloadLimit).catch((error: BindError) => {
     const reason = error.inUse
       ? `Failed to open the API socket at: ${path}. Check that it is not already used.`
       : `Failed to bind and run the HTTP server: IO error: ${error.message}`;
     throw new FatalError(reason, EXIT.error);
   });
+  vmm.logger.write('INFO', API_SOURCE, 'API server started.');
 }
 
-async function respond(vmm: Vmm, { method, path, body }: HttpRequest): Promise<HttpResponse> {
-  let deprecated = false;
-  try {
-    const parsed = parseRequest(method, path, body);
-    deprecated = parsed.deprecated;
-    const answer = await vmm.handle(parsed.action);
-    return answer ? { status: 200, body: JSON.stringify(answer), deprecated } : { status: 204, deprecated };
-  } catch (error) {
-    const { status, message } = error instanceof Fault ? error : { status: 400, message: internal(error) };
-    return { status, body: JSON.stringify({ fault_message: message }), deprecated };
+async function exitCode(vmm: Vmm): Promise<ExitCode> {
+  const end = await vmm.ended;
+  if (end.by === 'failed-load') {
+    throw new FatalError('Failed to build MicroVM: Loading snapshot failed.', EXIT.error);
   }
-}
-
-/** Not foreseen: the client hears of it, and so does the log. */
-function internal(error: unknown): string {
-  process.stderr.write(`${(error as Error).stack}\n`);
-  return `Internal VMM error: ${(error as Error).message}`;
+  if (end.by === 'crash') {
+    throw new FatalError(end.reason, EXIT.error);
+  }
+  return EXIT.ok;
 }
 
 /** QEMU ends first, then this process, by the signal: whoever waits for it finds nothing left. */

@@ -1,38 +1,14 @@
 import { lstat, mkdir, rm } from 'node:fs/promises';
-import type { VMConfig } from '../config/vm-config.js';
+import { gatedFields } from '../config/since.js';
 import { SmartVMError } from '../errors.js';
-import type { DialGuest, Guest } from '../guest/types.js';
-import type { CleanupStack } from '../util/cleanup-stack.js';
 import { delay, throwIfCanceled } from '../util/deadline.js';
+import { FLAGS_SINCE, vmmArguments } from '../vmm/flags.js';
 import { isKeeperAlive } from '../vmm/keeper.js';
+import { Telemetry } from '../vmm/telemetry.js';
+import { assertNewEnough, versionOfExecutable } from '../vmm/version.js';
 import { VmmProcess } from '../vmm/vmm-process.js';
-
-/**
- * Makes the files that a configuration names, in the VM's runtime directory or elsewhere, and gives the way to SmartVM's
- * agent where one is among them: the boot then waits for it, and for nothing in a guest that is a stranger.
- */
-export type PrepareFiles = (runtimeDir: string, signal: AbortSignal) => Promise<DialGuest | undefined>;
-
-/** What the steps of a boot work on; each step adds what it made, and its undo to `cleanup`. */
-export interface BootContext {
-  readonly id: string;
-  readonly config: VMConfig;
-  readonly executable: string;
-  readonly extraArgs: readonly string[];
-  readonly socketPath: string;
-  readonly runtimeDir: string;
-  readonly detached: boolean;
-  readonly prepare: PrepareFiles | undefined;
-  readonly signal: AbortSignal;
-  /** Milliseconds since the epoch. */
-  readonly deadline: number;
-  readonly cleanup: CleanupStack;
-  /** Told of the VMM as soon as there is one, before it is configured. */
-  readonly onVmm: (vmm: VmmProcess) => void;
-  process?: VmmProcess;
-  dial?: DialGuest | undefined;
-  guest?: Guest;
-}
+import { type BootContext, remaining, started } from './boot-context.js';
+import { configure, loadSnapshot, startInstance } from './configure.js';
 
 export interface BootStep {
   readonly name: string;
@@ -46,21 +22,30 @@ export interface StepTiming {
   readonly durationMs: number;
 }
 
-/** A boot from nothing to a guest that answers. The steps of one line run side by side, the lines one after the other. */
-export const BOOT: readonly (readonly BootStep[])[] = [
+/** The steps of one line run side by side, the lines one after the other. */
+type Steps = readonly (readonly BootStep[])[];
+
+const BRING_UP: Steps = [
   [{ name: 'runtime-directory', run: makeRuntimeDirectory }],
   [
     { name: 'files', run: makeFiles },
     { name: 'vmm', run: startVmm },
   ],
+];
+const AGENT: Steps = [[{ name: 'agent', run: connectAgent }]];
+
+/** A boot from nothing to a guest that answers. */
+export const BOOT: Steps = [
+  ...BRING_UP,
   [{ name: 'configure', run: configure }],
   [{ name: 'instance-start', run: startInstance }],
-  [{ name: 'agent', run: connectAgent }],
+  ...AGENT,
 ];
 
+/** A start from a snapshot to a guest that answers again. */
+export const RESTORE: Steps = [...BRING_UP, [{ name: 'load-snapshot', run: loadSnapshot }], ...AGENT];
+
 const AGENT_POLL_MS = 15;
-/** Without a logger Firecracker logs to stdout, in the middle of the guest's console. It takes one logger, once. */
-const LOG_TO_STDERR = ['--log-path', '/dev/stderr', '--level', 'Warning'];
 
 /**
  * Runs a boot. When a step fails, all that was made is undone, in reverse, before this rejects.
@@ -70,7 +55,7 @@ export async function boot(context: BootContext, timings: StepTiming[]): Promise
   const begin = performance.now();
   let current = '';
   try {
-    for (const line of BOOT) {
+    for (const line of context.restore ? RESTORE : BOOT) {
       current = line.map((step) => step.name).join('+');
       throwIfCanceled(context.signal, `the start of VM ${context.id}`);
       // Settled, not raced: a step that still runs would make things after the undoing.
@@ -142,12 +127,21 @@ async function taken(id: string, runtimeDir: string): Promise<SmartVMError> {
 }
 
 async function makeFiles(context: BootContext): Promise<void> {
-  context.dial = await context.prepare?.(context.runtimeDir, context.signal);
+  const { config, runtimeDir, signal, cleanup } = context;
+  const telemetry = await Telemetry.open(config.config, runtimeDir);
+  cleanup.push('telemetry', () => telemetry.close());
+  context.telemetry = telemetry;
+  context.dial = await context.prepare?.(runtimeDir, signal);
 }
 
 async function startVmm(context: BootContext): Promise<void> {
   const { id, config, executable, socketPath, runtimeDir, detached, cleanup } = context;
-  const extraArgs = [...(config.config.logger ? [] : LOG_TO_STDERR), ...context.extraArgs];
+  const gates = gatedFields(FLAGS_SINCE, { vmmFlags: context.vmmFlags });
+  if (gates.length > 0) {
+    // An unknown flag ends the VMM before its API could tell the version.
+    assertNewEnough(gates, await versionOfExecutable(executable, context.signal));
+  }
+  const extraArgs = [...vmmArguments(context.vmmFlags, config.config.logger !== undefined), ...context.extraArgs];
   const vmm = await VmmProcess.start({ id, executable, extraArgs, socketPath, runtimeDir, detached });
   cleanup.push('api socket', () => rm(socketPath, { force: true }));
   cleanup.push('vmm', () => vmm.dispose());
@@ -156,44 +150,10 @@ async function startVmm(context: BootContext): Promise<void> {
   await vmm.waitUntilReady(remaining(context), context.signal);
 }
 
-/** Firecracker's order: what the later devices refer to goes first, the logger before all so that it sees the rest. */
-async function configure(context: BootContext): Promise<void> {
-  const { config, signal } = context;
-  const { api } = started(context);
-  const put = async (path: string, payload: unknown) => {
-    if (payload !== null) {
-      await api.put(path, payload, { signal });
-    }
-  };
-  await put('/logger', config.toLoggerPayload());
-  await put('/metrics', config.toMetricsPayload());
-  await put('/machine-config', config.toMachineConfigPayload());
-  await put('/boot-source', config.toBootSourcePayload());
-  for (const drive of config.config.drives ?? []) {
-    await put(`/drives/${drive.driveId}`, config.toDrivePayload(drive));
-  }
-  for (const iface of config.config.networkInterfaces ?? []) {
-    await put(`/network-interfaces/${iface.ifaceId}`, config.toNetworkInterfacePayload(iface));
-  }
-  const udsPath = config.config.vsock?.udsPath;
-  if (udsPath !== undefined && !(await lstat(udsPath).catch(() => undefined))) {
-    // Before the call, which may make the socket and fail nonetheless. One that is there already is not ours.
-    context.cleanup.push('vsock socket', () => rm(udsPath, { force: true }));
-  }
-  await put('/vsock', config.toVsockPayload());
-  await put('/balloon', config.toBalloonPayload());
-  await put('/mmds/config', config.toMmdsConfigPayload());
-}
-
-async function startInstance(context: BootContext): Promise<void> {
-  const timeoutMs = remaining(context);
-  await started(context).api.put('/actions', { action_type: 'InstanceStart' }, { timeoutMs, signal: context.signal });
-}
-
 async function connectAgent(context: BootContext): Promise<void> {
   const { dial, signal } = context;
-  if (!dial) {
-    return;
+  if (!dial || context.restore?.resume === false) {
+    return; // a stranger, or one that is paused
   }
   const vmm = started(context);
   let refusal: unknown;
@@ -216,15 +176,4 @@ async function connectAgent(context: BootContext): Promise<void> {
     await Promise.race([delay(AGENT_POLL_MS, signal), vmm.exited]);
   }
   throw vmm.exitError;
-}
-
-function started(context: BootContext): VmmProcess {
-  if (!context.process) {
-    throw new SmartVMError('NO_CLIENT', `VM ${context.id} has no VMM yet`);
-  }
-  return context.process;
-}
-
-function remaining(context: BootContext): number {
-  return Math.max(1, context.deadline - Date.now());
 }

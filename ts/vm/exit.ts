@@ -1,18 +1,17 @@
 import type { SmartVMError } from '../errors.js';
 import type { VmmExit } from '../vmm/exit.js';
 
-/** Why a VM ended. */
-export type ExitReason =
-  /** `stop()` was called. */
-  | 'stopped'
-  /** The guest reset or powered itself off. */
-  | 'guest-shutdown'
-  /** The guest's kernel panicked: the console's tail has its last words. */
-  | 'guest-panic'
-  /** Somebody killed the VMM, or its keeper. */
-  | 'vmm-killed'
-  /** The VMM failed. */
-  | 'vmm-failed';
+/** Why a VM ended: every reason, with what it means. */
+export const EXIT_REASONS = {
+  stopped: '`stop()` was called.',
+  'guest-shutdown':
+    'The guest reset or powered itself off. Where the VMM outlives that, its agent hung up and did not come back within `guestGoneAfterMs`.',
+  'guest-panic': "The guest's kernel panicked: the console's tail has its last words.",
+  'vmm-killed': 'Somebody killed the VMM, or its keeper.',
+  'vmm-failed': 'The VMM failed.',
+} as const;
+
+export type ExitReason = keyof typeof EXIT_REASONS;
 
 export interface VmExit {
   readonly reason: ExitReason;
@@ -24,17 +23,18 @@ export interface VmExit {
   readonly error: SmartVMError | undefined;
 }
 
-/** Names the reason of an exit from how the VMM ended and what the console last said. */
-export function classifyExit(exit: VmmExit, error: SmartVMError | undefined, stopping: boolean): VmExit {
-  const reason = reasonOf(exit, error, stopping);
+/** Names the reason of an exit: who ended the VMM on purpose, else how it ended and what the console last said. */
+export function classifyExit(
+  exit: VmmExit,
+  error: SmartVMError | undefined,
+  cause: { stopping: boolean; guestShutDown: boolean },
+): VmExit {
+  const reason = cause.stopping ? 'stopped' : cause.guestShutDown ? 'guest-shutdown' : reasonOf(exit, error);
   const orderly = reason === 'stopped' || reason === 'guest-shutdown';
   return { reason, orderly, exitCode: exit.exitCode, signal: exit.signal, error: orderly ? undefined : error };
 }
 
-function reasonOf(exit: VmmExit, error: SmartVMError | undefined, stopping: boolean): ExitReason {
-  if (stopping) {
-    return 'stopped';
-  }
+function reasonOf(exit: VmmExit, error: SmartVMError | undefined): ExitReason {
   if (exit.reason !== 'exited' || exit.signal !== null) {
     return 'vmm-killed';
   }

@@ -1,25 +1,34 @@
-import { EventEmitter } from 'node:events';
-import type { IMicroVMConfig } from '../config/types.js';
+import { assertRestoreOptions } from '../config/restore.js';
+import type { IMicroVMConfig, IRestoredMicroVMConfig } from '../config/types.js';
+import { type SnapshotOptions, snapshotPayload } from '../config/updates.js';
 import { VMConfig } from '../config/vm-config.js';
 import { SmartVMError } from '../errors.js';
-import type { components } from '../firecracker/generated.js';
-import type { SocketClient } from '../firecracker/socket-client.js';
 import type { ExecOptions, ExecResult, Guest, GuestProcess, SpawnOptions } from '../guest/types.js';
 import { CleanupStack } from '../util/cleanup-stack.js';
-import { linkSignals } from '../util/deadline.js';
+import { linkSignals, withDeadline } from '../util/deadline.js';
 import type { VmmExit } from '../vmm/exit.js';
+import { assertVmmFlags } from '../vmm/flags.js';
+import type { Telemetry } from '../vmm/telemetry.js';
+import { assertNewEnough } from '../vmm/version.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
-import { type BootContext, boot, type StepTiming } from './boot.js';
+import { boot, type StepTiming } from './boot.js';
+import type { BootContext } from './boot-context.js';
+import { CallQueue } from './call-queue.js';
+import { pumpConsole } from './console.js';
 import { classifyExit } from './exit.js';
+import { GuestLink } from './guest-link.js';
+import { pauseVm, resumeVm, snapshotVm } from './power.js';
+import { RunningVM, type VmCall } from './running-vm.js';
 import { shutDown } from './shutdown.js';
-import { isFinal, isPassing, StateMachine, type VmState } from './state.js';
-import type { MicroVMEvents, MicroVMOptions, NetworkProvider, StartOptions, StopOptions, StopResult } from './types.js';
+import { isFinal, StateMachine, type VmState } from './state.js';
+import type { MicroVMOptions, NetworkProvider, StartOptions, StopOptions, StopResult } from './types.js';
 
 const DEFAULT_START_TIMEOUT_MS = 60_000;
 const DEFAULT_GRACE_MS = 5_000;
+const DEFAULT_GUEST_GONE_AFTER_MS = 10_000;
 
 /** One microVM: its configuration, its life (see `TRANSITIONS` and `BOOT`) and, while it runs, the way into its guest. */
-export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposable {
+export class MicroVM extends RunningVM implements AsyncDisposable {
   readonly id: string;
   readonly config: VMConfig;
   readonly socketPath: string;
@@ -31,16 +40,16 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
   readonly #state: StateMachine;
   readonly #startAbort = new AbortController();
   #machine: BootContext | undefined;
+  #link: GuestLink | undefined;
   #starting: Promise<void> | undefined;
   #stopping: Promise<StopResult> | undefined;
   #ended: Promise<void> | undefined;
   #console: Promise<void> | undefined;
-  /** The pause or resume under way; never rejects. */
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #calls = new CallQueue();
 
   constructor(
     id: string,
-    config: IMicroVMConfig,
+    config: IMicroVMConfig | IRestoredMicroVMConfig,
     binaryPath: string,
     socketPath: string,
     networkManager: NetworkProvider,
@@ -48,7 +57,7 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
   ) {
     super();
     this.id = id;
-    this.config = new VMConfig(config);
+    this.config = new VMConfig(config, options.restore ? 'snapshot' : 'boot');
     this.socketPath = socketPath;
     this.networkManager = networkManager;
     this.#binaryPath = binaryPath;
@@ -61,38 +70,41 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
   }
 
   /**
-   * The VMM's API, for every verb that has no method here.
-   * @throws SmartVMError NO_CLIENT before the start and after the end
-   */
-  get api(): SocketClient {
-    return this.#process().api;
-  }
-
-  /** Process id of the VMM. @throws SmartVMError NO_CLIENT */
-  get pid(): number {
-    return this.#process().pid;
-  }
-
-  /**
    * Boots the VM, up to a guest that answers where the agent's keys were given. On failure everything made is undone.
    * @throws SmartVMError INVALID_CONFIG, INVALID_STATE, BOOT_TIMEOUT, VMM_EXITED, VMM_SPAWN_FAILED, API_REFUSED, CANCELED …
    */
   async start(options: StartOptions = {}): Promise<void> {
     this.#state.assert('start()', 'created');
-    this.config.assertValid();
+    this.assertValid();
     this.#state.to('starting');
     this.#starting = this.#start(options);
     await this.#starting;
   }
 
+  /** @throws SmartVMError INVALID_CONFIG, INVALID_OPTION with all that the start would refuse without looking at the host */
+  assertValid(): void {
+    this.config.assertValid();
+    assertVmmFlags(this.#options.vmmFlags ?? {});
+    if (this.#options.restore) {
+      assertRestoreOptions(this.#options.restore);
+    }
+  }
+
   async pause(): Promise<void> {
-    this.#state.assert('pause()', 'running');
-    await this.#patchState('pausing', 'Paused', 'paused');
+    await this.#enqueue('pause()', ['running'], pauseVm);
   }
 
   async resume(): Promise<void> {
-    this.#state.assert('resume()', 'paused');
-    await this.#patchState('resuming', 'Resumed', 'running');
+    await this.#enqueue('resume()', ['paused'], resumeVm);
+  }
+
+  /**
+   * Writes the VM into two files, from which others can start (`restore`). A VM that runs is paused meanwhile. The guest's
+   * connections over vsock do not survive it; SmartVM makes its own anew.
+   */
+  async createSnapshot(options: SnapshotOptions): Promise<void> {
+    snapshotPayload(options); // says what is wrong with it before anything stops
+    await this.#enqueue('createSnapshot()', ['running', 'paused'], (vm) => snapshotVm(vm, options));
   }
 
   /**
@@ -116,33 +128,18 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
     await this.cleanup();
   }
 
-  /** The VMM's own account of the instance. @throws SmartVMError NO_CLIENT, ApiError */
-  async getInfo(): Promise<components['schemas']['InstanceInfo']> {
-    return await this.api.get('/');
-  }
-
   /**
    * Runs a command in the guest and collects its output. Any exit code is a result.
    * @param command an argument vector; one string only with `{ shell: true }`
    * @throws SmartVMError EXEC_TIMEOUT, CANCELED, EXEC_OUTPUT_LIMIT; VMM_EXITED within a second when the VM ends meanwhile
    */
   async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return await this.#guest().exec(command, options);
+    return await (await this.#guest()).exec(command, options);
   }
 
   /** Starts a process in the guest: its streams, signals and exit. */
   async spawn(argv: readonly string[], options: SpawnOptions = {}): Promise<GuestProcess> {
-    return await this.#guest().spawn(argv, options);
-  }
-
-  /** Bytes for the guest's serial console. */
-  async writeConsole(data: string | Uint8Array): Promise<void> {
-    await this.#process().writeConsole(Buffer.from(data as Uint8Array));
-  }
-
-  /** The last lines of the serial console. */
-  async consoleTail(lines?: number): Promise<string[]> {
-    return await this.#process().consoleTail(lines);
+    return await (await this.#guest()).spawn(argv, options);
   }
 
   async #start(options: StartOptions): Promise<void> {
@@ -150,7 +147,9 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
     const context: BootContext = {
       id: this.id,
       config: this.config,
+      restore: this.#options.restore,
       executable: this.#binaryPath,
+      vmmFlags: this.#options.vmmFlags ?? {},
       extraArgs: this.#options.extraArgs ?? [],
       socketPath: this.socketPath,
       runtimeDir: this.#options.runtimeDir ?? `${this.socketPath}.d`,
@@ -160,7 +159,7 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
       deadline: Date.now() + (options.timeoutMs ?? DEFAULT_START_TIMEOUT_MS),
       cleanup: new CleanupStack(),
       onVmm: (vmm) => {
-        this.#console = this.#pumpConsole(vmm);
+        this.#console = pumpConsole(vmm, this);
       },
     };
     try {
@@ -170,7 +169,11 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
       throw error;
     }
     this.#machine = context;
-    this.#state.to('running');
+    const { guest, dial, process: vmm } = context;
+    const goneAfterMs = this.#options.guestGoneAfterMs ?? DEFAULT_GUEST_GONE_AFTER_MS;
+    const expectsAnswer = () => this.state === 'running' && !this.#stopping;
+    this.#link = dial && vmm && new GuestLink({ guest, dial, vmm, expectsAnswer, goneAfterMs });
+    this.#state.to(context.restore?.resume === false ? 'paused' : 'running');
     this.#ended = context.process?.exited.then((exit) => this.#finish(exit));
     this.#ended?.catch(() => undefined); // stop() reports it
   }
@@ -182,16 +185,18 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
     }
     await Promise.resolve(); // called by a listener of 'starting', this runs before start() has returned its promise
     await this.#starting?.catch(() => undefined); // start() reports it
-    while (!options.force && isPassing(this.state)) {
-      await this.#queue;
+    const graceMs = options.graceMs ?? DEFAULT_GRACE_MS;
+    if (!options.force) {
+      // A VMM that hangs may not end the call under way; those behind it are refused by now.
+      await withDeadline(this.#calls.idle, graceMs, () => new Error('busy')).catch(() => undefined);
     }
     if (isFinal(this.state) || !this.#machine?.process || this.#machine.process.exit) {
       await this.#ended;
       return { rung: 'none' };
     }
-    const machine = { process: this.#machine.process, guest: this.#machine.guest, paused: this.state === 'paused' };
+    const machine = { process: this.#machine.process, guest: this.#link?.current, paused: this.state !== 'running' };
     this.#state.to('stopping');
-    const rung = await shutDown(machine, options.graceMs ?? DEFAULT_GRACE_MS, options.force ? 'SIGKILL' : 'guest');
+    const rung = await shutDown(machine, graceMs, options.force ? 'SIGKILL' : 'guest');
     await this.#ended;
     return { rung };
   }
@@ -199,8 +204,11 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
   /** The VMM has ended, asked or not: whoever waits for the guest is told, and all that the VM held is released. */
   async #finish(vmmExit: VmmExit): Promise<void> {
     const machine = this.#machine;
-    const exit = classifyExit(vmmExit, machine?.process?.exitError, this.#stopping !== undefined);
-    machine?.guest?.close(machine.process?.exitError);
+    const exit = classifyExit(vmmExit, machine?.process?.exitError, {
+      stopping: this.#stopping !== undefined,
+      guestShutDown: this.#link?.hasShutDown ?? false,
+    });
+    this.#link?.current?.close(machine?.process?.exitError);
     await this.#console; // its last bytes come before 'exit'
     try {
       await machine?.cleanup.unwind();
@@ -210,47 +218,51 @@ export class MicroVM extends EventEmitter<MicroVMEvents> implements AsyncDisposa
     }
   }
 
-  /** Pause and resume, one at a time: the state in between is left on success and on failure alike. */
-  async #patchState(during: VmState, state: 'Paused' | 'Resumed', after: VmState): Promise<void> {
-    const before = this.state;
-    const vmm = this.#process();
-    this.#state.to(during);
-    const call = vmm.api.patch('/vm', { state }).then(
-      () => after,
-      (error) => ({ error }),
-    );
-    this.#queue = call;
-    const result = await call;
-    if (this.state === during) {
-      this.#state.to(typeof result === 'string' ? result : before);
-    }
-    if (typeof result !== 'string') {
-      throw await vmm.explain(result.error);
-    }
-  }
-
-  async #pumpConsole(vmm: VmmProcess): Promise<void> {
-    if (this.listenerCount('console') === 0) {
-      return;
-    }
-    try {
-      for await (const chunk of vmm.console()) {
-        this.emit('console', chunk);
+  protected async call<T>({ name, since, run }: VmCall<T>): Promise<T> {
+    return await this.#enqueue(name, ['running', 'paused'], async ({ process }) => {
+      assertNewEnough(since === undefined ? [] : [{ field: name, version: since }], process.version);
+      try {
+        return await run(process.api);
+      } catch (error) {
+        throw await process.explain(error);
       }
-    } catch {
-      // The keeper is gone, and the console with it: 'exit' says so.
-    }
+    });
   }
 
-  #guest(): Guest {
+  /** Runs a call when those before it have ended and the VM is then in one of these states. */
+  async #enqueue<T>(
+    name: string,
+    states: VmState[],
+    call: (vm: { state: StateMachine; process: VmmProcess }) => Promise<T>,
+  ): Promise<T> {
+    return await this.#calls.run(async () => {
+      this.#state.assert(name, ...states);
+      if (this.#stopping) {
+        throw new SmartVMError('INVALID_STATE', `${name}: VM ${this.id} is being stopped`, {
+          details: { id: this.id },
+        });
+      }
+      return await call({ state: this.#state, process: this.vmm() });
+    });
+  }
+
+  async #guest(): Promise<Guest> {
     this.#state.assert('running a command', 'running');
-    if (!this.#machine?.guest) {
+    if (!this.#link) {
       throw new SmartVMError('AGENT_UNREACHABLE', `VM ${this.id} was started without SmartVM's agent`);
     }
-    return this.#machine.guest;
+    return await this.#link.guest();
   }
 
-  #process(): VmmProcess {
+  protected telemetry(): Telemetry {
+    const { telemetry } = this.#machine ?? {};
+    if (!telemetry) {
+      throw new SmartVMError('NO_CLIENT', `VM ${this.id} is ${this.state}: nothing has been logged`);
+    }
+    return telemetry;
+  }
+
+  protected vmm(): VmmProcess {
     const vmm = this.#machine?.process;
     if (!vmm || vmm.exit) {
       throw new SmartVMError('NO_CLIENT', `VM ${this.id} is ${this.state}: it has no VMM to call`, {

@@ -15,6 +15,7 @@ interface Machine {
 
 interface Rung {
   readonly name: ShutdownRung;
+  readonly meaning: string;
   /** Whether this rung can work here at all. */
   readonly applies: (machine: Machine) => boolean;
   readonly act: (machine: Machine) => Promise<void>;
@@ -24,17 +25,29 @@ interface Rung {
 export const LADDER: readonly Rung[] = [
   {
     name: 'guest',
+    meaning: 'The agent ends what runs in the guest, writes its disks out and resets the machine.',
     applies: ({ guest, paused }) => guest !== undefined && !paused,
     // A reboot, not a power-off: on x86 Firecracker ends at the former and stays at the latter.
     act: async ({ guest }) => guest?.shutdown('reboot'),
   },
   {
     name: 'ctrl-alt-del',
+    meaning: 'Ctrl-Alt-Del on the keyboard of an x86_64 guest, which a guest may take for a request to restart.',
     applies: ({ paused }) => !paused && hostArch() === 'x86_64',
-    act: ({ process }) => process.api.put('/actions', { action_type: 'SendCtrlAltDel' }),
+    act: ({ process }) => process.api.createSyncAction({ action_type: 'SendCtrlAltDel' }),
   },
-  { name: 'SIGTERM', applies: () => true, act: ({ process }) => process.signal('SIGTERM') },
-  { name: 'SIGKILL', applies: () => true, act: ({ process }) => process.kill() },
+  {
+    name: 'SIGTERM',
+    meaning: 'The VMM is told to end; the guest hears nothing of it.',
+    applies: () => true,
+    act: ({ process }) => process.signal('SIGTERM'),
+  },
+  {
+    name: 'SIGKILL',
+    meaning: 'The VMM is ended.',
+    applies: () => true,
+    act: ({ process }) => process.kill(),
+  },
 ];
 
 /** Climbs the ladder until the VMM has ended, waiting up to `graceMs` on each rung, and says which rung it was. */

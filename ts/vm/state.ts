@@ -3,7 +3,7 @@ import { SmartVMError } from '../errors.js';
 /** The life of a microVM: from each state, the states that may follow. Nothing else decides what is legal. */
 export const TRANSITIONS = {
   created: ['starting', 'stopped'],
-  starting: ['running', 'failed', 'stopped'],
+  starting: ['running', 'paused', 'failed', 'stopped'],
   running: ['pausing', 'stopping', 'stopped', 'failed'],
   pausing: ['paused', 'running', 'stopping', 'stopped', 'failed'],
   paused: ['resuming', 'stopping', 'stopped', 'failed'],
@@ -17,11 +17,6 @@ export type VmState = keyof typeof TRANSITIONS;
 
 export function isFinal(state: VmState): boolean {
   return TRANSITIONS[state].length === 0;
-}
-
-/** True for a state that a pause or resume leaves by itself. */
-export function isPassing(state: VmState): boolean {
-  return state === 'pausing' || state === 'resuming';
 }
 
 /** A VM's state, which changes only along {@link TRANSITIONS}. */

@@ -1,4 +1,6 @@
-import type { PrepareFiles } from './boot.js';
+import type { IRestoreOptions } from '../config/restore.js';
+import type { VmmFlags } from '../vmm/flags.js';
+import type { PrepareFiles } from './boot-context.js';
 import type { VmExit } from './exit.js';
 import type { ShutdownRung } from './shutdown.js';
 import type { VmState } from './state.js';
@@ -8,7 +10,13 @@ export interface MicroVMOptions {
   runtimeDir?: string | undefined;
   /** Runs beside the VMM's own start. */
   prepare?: PrepareFiles | undefined;
-  /** Flags for the VMM beside `--api-sock` and `--id`. */
+  /** Starts from a snapshot in place of a kernel; the configuration then has nothing of the VM's hardware. */
+  restore?: IRestoreOptions | undefined;
+  /** Flags of the VMM's command line. */
+  vmmFlags?: VmmFlags | undefined;
+  /** Milliseconds after which a guest whose agent hung up and does not come back counts as shut down. Default 10,000. */
+  guestGoneAfterMs?: number | undefined;
+  /** Flags for the VMM beside `--api-sock`, `--id` and those of `vmmFlags`, as they are. */
   extraArgs?: readonly string[] | undefined;
   /** A detached VM outlives the program that started it. Default false. */
   detached?: boolean | undefined;

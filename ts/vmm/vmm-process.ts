@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { isSmartVMError, SmartVMError } from '../errors.js';
+import { FirecrackerApi } from '../firecracker/api.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { delay, throwIfCanceled, withDeadline } from '../util/deadline.js';
 import { isAlive, type ProcessIdentity } from '../util/process-identity.js';
@@ -28,18 +29,19 @@ const CONSOLE_TAIL_LINES = 50;
 
 /** A VMM under its keeper: its API, console, signals and exit. */
 export class VmmProcess {
-  readonly api: SocketClient;
+  readonly api: FirecrackerApi;
   /** Settles once, when the VMM has ended; never rejects. */
   readonly exited: Promise<VmmExit>;
   readonly #options: VmmProcessOptions;
   readonly #keeper: Keeper;
+  #version = 'unknown';
   #exit: VmmExit | undefined;
   #exitError: SmartVMError | undefined;
 
   private constructor(options: VmmProcessOptions, keeper: Keeper) {
     this.#options = options;
     this.#keeper = keeper;
-    this.api = new SocketClient({ socketPath: options.socketPath });
+    this.api = new FirecrackerApi(new SocketClient({ socketPath: options.socketPath }));
     this.exited = this.#watchExit();
   }
 
@@ -54,6 +56,11 @@ export class VmmProcess {
 
   get pid(): number {
     return this.#keeper.vmm.pid;
+  }
+
+  /** What it said when it was ready; `unknown` before. */
+  get version(): string {
+    return this.#version;
   }
 
   get keeperPid(): number {
@@ -123,7 +130,7 @@ export class VmmProcess {
   async dispose(): Promise<void> {
     await this.kill();
     await this.#keeper.end();
-    await Promise.all([this.api, this.#keeper.client, this.#keeper.console].map((client) => client.destroy()));
+    await Promise.all([this.api.client, this.#keeper.client, this.#keeper.console].map((client) => client.destroy()));
   }
 
   /** The reason behind an error: a call or a connection that broke because the VMM ended, failed for that reason. */
@@ -149,7 +156,8 @@ export class VmmProcess {
 
   async #answers(deadline: number, signal: AbortSignal): Promise<boolean> {
     try {
-      await this.api.get('/', { timeoutMs: Math.max(1, deadline - Date.now()), signal });
+      const options = { timeoutMs: Math.max(1, deadline - Date.now()), signal };
+      this.#version = (await this.api.describeInstance(options)).vmm_version;
       return true;
     } catch {
       return false;

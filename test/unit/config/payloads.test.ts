@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { VMConfig } from '../../../ts/config/vm-config.js';
 import type { components } from '../../../ts/firecracker/generated.js';
-import { boundInterface, fullConfig, minimalConfig, rootDrive, vhostUserDrive } from './samples.js';
+import { boundInterface, fullConfig, minimalConfig, pmemDevice, rootDrive, vhostUserDrive } from './samples.js';
 
 // Every `sent` is declared as Firecracker's own type, so `tsc` fails where a payload is not what the API takes; every `expected`
 // is declared with all fields of that type, so a field that the API has and SmartVM does not carry over fails as well.
@@ -92,6 +92,51 @@ describe('a payload carries every field', () => {
       imds_compat: true,
     };
     expect(sent).toStrictEqual(expected);
+  });
+
+  test('of the CPU template', () => {
+    const sent: Api['CpuConfig'] | null = config.toCpuConfigPayload();
+    const expected: Required<Api['CpuConfig']> = {
+      kvm_capabilities: ['121', '!56'],
+      cpuid_modifiers: [
+        { leaf: '0x80000001', subleaf: '0b0', flags: 1, modifiers: [{ register: 'ecx', bitmap: '0bx_1_0' }] },
+      ],
+      msr_modifiers: [{ addr: '0x10a', bitmap: '0b1' }],
+      reg_modifiers: [{ addr: '0x603000000013c020', bitmap: '0b0' }],
+      vcpu_features: [{ index: 0, bitmap: '0b11x' }],
+    };
+    expect(sent).toStrictEqual(expected);
+  });
+
+  test('of a pmem device', () => {
+    const sent: Api['Pmem'] = config.toPmemPayload(pmemDevice());
+    const expected: Required<Api['Pmem']> = {
+      id: 'pmem_0',
+      path_on_host: '/d/pmem',
+      root_device: false,
+      read_only: true,
+      rate_limiter: RATE_LIMITER,
+    };
+    expect(sent).toStrictEqual(expected);
+  });
+
+  test('of the entropy, serial and memory devices', () => {
+    const entropy: Required<Api['EntropyDevice']> = { rate_limiter: RATE_LIMITER };
+    const serial: Required<Api['SerialDevice']> = {
+      serial_out_path: '/l/serial',
+      rate_limiter: { size: 1_000_000, refill_time: 100, one_time_burst: 5_000_000 },
+    };
+    const memory: Required<Api['MemoryHotplugConfig']> = {
+      total_size_mib: 1024,
+      slot_size_mib: 256,
+      block_size_mib: 4,
+    };
+    const sent: [Api['EntropyDevice'] | null, Api['SerialDevice'] | null, Api['MemoryHotplugConfig'] | null] = [
+      config.toEntropyPayload(),
+      config.toSerialPayload(),
+      config.toMemoryHotplugPayload(),
+    ];
+    expect(sent).toStrictEqual([entropy, serial, memory]);
   });
 
   test('of the logger', () => {

@@ -27,6 +27,14 @@ export const boundInterface = () => ({
   txRateLimiter: rateLimiter(),
 });
 
+export const pmemDevice = () => ({
+  id: 'pmem_0',
+  pathOnHost: '/d/pmem',
+  isRootDevice: false,
+  isReadOnly: true,
+  rateLimiter: rateLimiter(),
+});
+
 /** Every part and every field that one configuration can have. */
 export function fullConfig() {
   return {
@@ -40,7 +48,17 @@ export function fullConfig() {
       trackDirtyPages: true,
       hugePages: '2M',
     },
+    cpuConfig: {
+      kvmCapabilities: ['121', '!56'],
+      cpuidModifiers: [
+        { leaf: '0x80000001', subleaf: '0b0', flags: 1, modifiers: [{ register: 'ecx', bitmap: '0bx_1_0' }] },
+      ],
+      msrModifiers: [{ addr: '0x10a', bitmap: '0b1' }],
+      regModifiers: [{ addr: '0x603000000013c020', bitmap: '0b0' }],
+      vcpuFeatures: [{ index: 0, bitmap: '0b11x' }],
+    },
     drives: [rootDrive(), vhostUserDrive()],
+    pmem: [pmemDevice()],
     networkInterfaces: [boundInterface()],
     vsock: { guestCid: 3, udsPath: '/run/v.sock' },
     balloon: {
@@ -50,7 +68,16 @@ export function fullConfig() {
       freePageHinting: true,
       freePageReporting: true,
     },
-    mmds: { version: 'V1', networkInterfaces: ['eth0'], ipv4Address: '169.254.169.250', imdsCompat: true },
+    entropy: { rateLimiter: rateLimiter() },
+    serial: { serialOutPath: '/l/serial', rateLimiter: rateLimiter().bandwidth },
+    memoryHotplug: { totalSizeMib: 1024, slotSizeMib: 256, blockSizeMib: 4 },
+    mmds: {
+      version: 'V1',
+      networkInterfaces: ['eth0'],
+      ipv4Address: '169.254.169.250',
+      imdsCompat: true,
+      contents: {},
+    },
     logger: { logPath: '/l/log', level: 'Trace', showLevel: true, showLogOrigin: true, module: 'api_server::request' },
     metrics: { metricsPath: '/l/metrics', emitId: true, properties: { tenant: 'a' } },
   } satisfies IMicroVMConfig;

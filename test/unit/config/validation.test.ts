@@ -38,6 +38,7 @@ const ACCEPTED: [string, string[]][] = [
   ['a bucket that is off', bucket({ size: 0, refillTime: 0 })],
   ['the longest refill', bucket({ size: 1, refillTime: 18446744073709 })],
   ['an MMDS address at the edge', mmds({ ipv4Address: '169.254.1.0' })],
+  ['metrics to a pipe of our own', errorsWith({ metrics: {}, logger: {} })],
   ['a balloon as large as the memory', errorsWith({ balloon: { amountMib: 256 } })],
 ];
 
@@ -171,7 +172,7 @@ const REFUSED: [what: string, errors: string[], expected: string[]][] = [
     errorsWith({ logger: { level: 'Nope' } }),
     ['logger.level must be one of Error, Warning, Info, Debug, Trace, Off'],
   ],
-  ['metrics to nowhere', errorsWith({ metrics: {} }), ['metrics.metricsPath is required']],
+  ['metrics to nowhere', errorsWith({ metrics: { metricsPath: '' } }), ['metrics.metricsPath must not be empty']],
   [
     'numbers as metric properties',
     errorsWith({ metrics: { metricsPath: '/m', properties: { a: 1 } } }),

@@ -27,6 +27,10 @@ const spec = (overrides: Partial<MachineSpec> = {}, bootArgs: string | null = 'c
   },
   drives: [],
   interfaces: [],
+  pmem: [],
+  balloon: null,
+  entropy: null,
+  memoryHotplug: null,
   hasVsock: false,
   ...overrides,
 });

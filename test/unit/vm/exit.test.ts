@@ -30,7 +30,7 @@ describe('classifyExit', () => {
     ['a stop by SIGKILL', exit({ signal: 'SIGKILL' }), PANIC, true, 'stopped'],
   ])('%s', (_what, vmmExit, error, stopping, reason) => {
     const orderly = reason === 'stopped' || reason === 'guest-shutdown';
-    expect(classifyExit(vmmExit, error, stopping)).toEqual({
+    expect(classifyExit(vmmExit, error, { stopping, guestShutDown: false })).toEqual({
       reason,
       orderly,
       exitCode: vmmExit.exitCode,

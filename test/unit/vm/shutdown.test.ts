@@ -36,7 +36,7 @@ function machineEndingAt(end: string, options: { paused?: boolean; agent?: boole
     get exit() {
       return exit;
     },
-    api: { put: (_path: string, { action_type }: { action_type: string }) => rung(action_type) },
+    api: { createSyncAction: ({ action_type }: { action_type: string }) => rung(action_type) },
     signal: rung,
     kill: () => rung('SIGKILL'),
   } as unknown as VmmProcess;

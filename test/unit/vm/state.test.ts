@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { isFinal, isPassing, StateMachine, TRANSITIONS, type VmState } from '../../../ts/vm/state.js';
+import { isFinal, StateMachine, TRANSITIONS, type VmState } from '../../../ts/vm/state.js';
 
 const STATES = Object.keys(TRANSITIONS) as VmState[];
 const following = (state: VmState): readonly VmState[] => TRANSITIONS[state];
@@ -51,7 +51,6 @@ describe('TRANSITIONS', () => {
   });
 
   test('a pause that fails goes back to where it came from, and so does a resume', () => {
-    expect(STATES.filter(isPassing)).toEqual(['pausing', 'resuming']);
     expect(following('pausing')).toEqual(expect.arrayContaining(['paused', 'running']));
     expect(following('resuming')).toEqual(expect.arrayContaining(['running', 'paused']));
   });

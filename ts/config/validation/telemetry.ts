@@ -15,4 +15,4 @@ const properties: Check = (value, path, report) => {
   }
 };
 
-export const metrics = object<IMetricsConfig>({ metricsPath: hostPath, emitId: flag, properties }, ['metricsPath']);
+export const metrics = object<IMetricsConfig>({ metricsPath: hostPath, emitId: flag, properties });

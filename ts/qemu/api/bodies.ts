@@ -1,22 +1,9 @@
-import {
-  boolean,
-  converted,
-  type Decoded,
-  defaulted,
-  oneOf,
-  optional,
-  string,
-  struct,
-  u8,
-  u16,
-  u32,
-  u64,
-  usize,
-} from './decoder.js';
+import { boolean, converted, type Decoded, defaulted, oneOf, optional, string, struct } from './decoder.js';
+import { u8, u16, u32, u64, usize } from './integers.js';
 
 /** The JSON bodies of the API. Field order matters: serde lists the expected fields in it and GET answers keep it. */
 
-const tokenBucket = struct(
+export const tokenBucket = struct(
   'TokenBucketConfig',
   { size: u64, one_time_burst: optional(u64), refill_time: u64 },
   'ignore',

@@ -1,5 +1,6 @@
 import { JsonError, JsonReader } from './json-reader.js';
-import { described, isFloat, listed, readScalar, refuse } from './refusal.js';
+import { jsonValue } from './json-value.js';
+import { listed, refuse } from './refusal.js';
 
 /** How one type is read from JSON, in serde's manner: strictly, and refused in serde's words. */
 export interface Decoder<T> {
@@ -31,6 +32,11 @@ export const string: Decoder<string> = {
   read: (json) => (json.peek() === '"' ? json.string() : refuse(json, 'a string')),
 };
 
+/** A path; what the refusal calls it is the only difference to a string. */
+export const path: Decoder<string> = {
+  read: (json) => (json.peek() === '"' ? json.string() : refuse(json, 'path string')),
+};
+
 export const boolean: Decoder<boolean> = {
   read(json) {
     const next = json.peek();
@@ -41,33 +47,6 @@ export const boolean: Decoder<boolean> = {
     return next === 't';
   },
 };
-
-/** An unsigned integer of `bits`, called `name` in refusals. Above 2^53 it is rounded to the nearest double. */
-function unsigned(name: string, bits: bigint): Decoder<number> {
-  const limit = 1n << bits;
-  return {
-    read(json) {
-      if (!/[-0-9]/.test(json.peek())) {
-        return refuse(json, name);
-      }
-      const text = json.number();
-      if (isFloat(text)) {
-        throw json.error(`invalid type: ${described(text)}, expected ${name}`);
-      }
-      const value = BigInt(text);
-      if (value < 0n || value >= limit || text.startsWith('-')) {
-        throw json.error(`invalid value: ${described(text)}, expected ${name}`);
-      }
-      return Number(value);
-    },
-  };
-}
-
-export const u8 = unsigned('u8', 8n);
-export const u16 = unsigned('u16', 16n);
-export const u32 = unsigned('u32', 32n);
-export const u64 = unsigned('u64', 64n);
-export const usize = unsigned('usize', 64n);
 
 /** `null` and absence are both null. */
 export function optional<T>(inner: Decoder<T>): Decoder<T | null> {
@@ -121,13 +100,20 @@ export function oneOf<const V extends readonly string[]>(...variants: V): Decode
   };
 }
 
-/** A string that `convert` turns into something else or refuses by undefined. */
-export function converted<T>(convert: (text: string) => T | undefined, refusal: string): Decoder<T> {
+/**
+ * A string that `convert` turns into something else or refuses by undefined.
+ * @param refusal what to say of a string that cannot be converted
+ */
+export function converted<T>(
+  convert: (text: string) => T | undefined,
+  refusal: string | ((text: string) => string),
+): Decoder<T> {
   return {
     read(json) {
-      const value = convert(string.read(json));
+      const text = string.read(json);
+      const value = convert(text);
       if (value === undefined) {
-        throw new JsonError(refusal);
+        throw new JsonError(typeof refusal === 'string' ? refusal : refusal(text));
       }
       return value;
     },
@@ -142,8 +128,12 @@ export function list<T>(inner: Decoder<T>): Decoder<T[]> {
       }
       const values: T[] = [];
       json.open();
-      while (json.nextElement(values.length === 0)) {
-        values.push(inner.read(json));
+      try {
+        while (json.nextElement(values.length === 0)) {
+          values.push(inner.read(json));
+        }
+      } catch (error) {
+        throw error instanceof JsonError && !error.positioned ? afterElement(json, error) : error;
       }
       json.close();
       return values;
@@ -151,22 +141,34 @@ export function list<T>(inner: Decoder<T>): Decoder<T[]> {
   };
 }
 
-/** Any JSON value. */
-export const any: Decoder<unknown> = {
-  read(json) {
-    const next = json.peek();
-    if (next === '"') {
-      return json.string();
-    }
-    if (next === '[') {
-      return list(any).read(json);
-    }
-    if (next === '{') {
-      return readObject(json);
-    }
-    return readScalar(json);
-  },
-};
+/** serde_json looks for the end of an array before it gives a refusal of an element a position. */
+function afterElement(json: JsonReader, error: JsonError): JsonError {
+  const next = json.peek();
+  if (next === ']' || next === ',') {
+    json.skip();
+    json.peek();
+  }
+  return json.position(error);
+}
+
+/** An object whose keys are free and whose values are all of one type. */
+export function mapOf<T>(inner: Decoder<T>): Decoder<ReadonlyMap<string, T>> {
+  return {
+    read(json) {
+      if (json.peek() !== '{') {
+        return refuse(json, 'a map');
+      }
+      const values = new Map<string, T>();
+      json.open();
+      for (let key = json.nextKey(true); key !== undefined; key = json.nextKey(false)) {
+        json.colon();
+        values.set(key, inner.read(json));
+      }
+      json.close();
+      return values;
+    },
+  };
+}
 
 /**
  * An object with these fields, or an array of their values in order, which serde takes for a struct too.
@@ -194,7 +196,7 @@ export function struct<F extends Fields>(name: string, fields: F, unknown: 'refu
         throw json.error(`duplicate field \`${key}\``);
       }
       json.colon();
-      const value = (field ?? any).read(json);
+      const value = (field ?? jsonValue).read(json);
       if (field) {
         values.set(key, value);
       }
@@ -257,15 +259,4 @@ function closeStruct(json: JsonReader, open: string, error: JsonError | undefine
   if (error) {
     throw json.position(error);
   }
-}
-
-function readObject(json: JsonReader): unknown {
-  const entries: [string, unknown][] = [];
-  json.open();
-  for (let key = json.nextKey(true); key !== undefined; key = json.nextKey(false)) {
-    json.colon();
-    entries.push([key, any.read(json)]);
-  }
-  json.close();
-  return Object.fromEntries(entries);
 }

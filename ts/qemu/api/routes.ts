@@ -1,20 +1,14 @@
 import { Fault } from '../fault.js';
-import type { ActionName, ActionParameters, VmmAction } from './actions.js';
+import type { ActionName, ActionParameters } from './actions.js';
+import { getBalloon, patchBalloon, putBalloon } from './balloon-routes.js';
 import * as bodies from './bodies.js';
-import { type Decoder, decode } from './decoder.js';
-import { JsonError } from './json-reader.js';
+import { cpuTemplate } from './cpu-template-body.js';
+import * as devices from './device-bodies.js';
+import { jsonValue } from './json-value.js';
+import { checkedId, json, type ParsedRequest, type Route, type Routes, request, withId } from './parsed-request.js';
+import { putSnapshot } from './snapshot-routes.js';
 
 export type Method = 'GET' | 'PUT' | 'PATCH' | 'DELETE';
-
-export interface ParsedRequest {
-  readonly action: VmmAction;
-  /** A deprecated field was used: the answer gets a `Deprecation` header. */
-  readonly deprecated: boolean;
-}
-
-/** Parses what follows the first part of the path, and the body. Undefined: no such route after all. */
-type Route = (rest: readonly string[], body: Buffer) => ParsedRequest | undefined;
-type Routes = Readonly<Record<string, Route>>;
 
 const get =
   <K extends ActionName>(name: K): Route =>
@@ -33,14 +27,25 @@ const GET: Routes = {
 
 const PUT: Routes = {
   actions: (_rest, body) => request(actionOf(json(bodies.instanceAction, body).action_type), undefined),
+  balloon: putBalloon,
   'boot-source': (_rest, body) => request('ConfigureBootSource', json(bodies.bootSource, body)),
+  'cpu-config': (_rest, body) => request('PutCpuConfiguration', json(cpuTemplate, body)),
   drives: (rest, body) => request('InsertBlockDevice', withId(rest[0], bodies.drive, body, 'drive_id')),
+  entropy: (_rest, body) => request('SetEntropyDevice', json(devices.entropy, body)),
+  hotplug: (rest, body) =>
+    rest[0] === 'memory' ? request('SetMemoryHotplugDevice', json(devices.memoryHotplug, body)) : undefined,
+  logger: (_rest, body) => request('ConfigureLogger', json(devices.logger, body)),
   'machine-config': (_rest, body) => {
     const config = json(bodies.machineConfig, body);
     return request('UpdateMachineConfiguration', config, config.cpu_template !== null);
   },
+  metrics: (_rest, body) => request('ConfigureMetrics', json(devices.metrics, body)),
+  mmds: putMmds,
   'network-interfaces': (rest, body) =>
     request('InsertNetworkDevice', withId(rest[0], bodies.networkInterface, body, 'iface_id')),
+  pmem: (rest, body) => request('InsertPmemDevice', withId(rest[0], devices.pmem, body, 'id')),
+  serial: (_rest, body) => request('ConfigureSerial', json(devices.serial, body)),
+  snapshot: putSnapshot,
   vsock: (_rest, body) => {
     const config = json(bodies.vsock, body);
     return request('SetVsockDevice', config, config.vsock_id !== null);
@@ -48,7 +53,10 @@ const PUT: Routes = {
 };
 
 const PATCH: Routes = {
+  balloon: patchBalloon,
   drives: (rest, body) => request('UpdateBlockDevice', withId(rest[0], bodies.driveUpdate, body, 'drive_id')),
+  hotplug: (rest, body) =>
+    rest[0] === 'memory' ? request('UpdateMemoryHotplugSize', json(devices.memoryHotplugUpdate, body)) : undefined,
   'machine-config': (_rest, body) => {
     const update = json(bodies.machineConfigUpdate, body);
     if (Object.values(update).every((value) => value === null)) {
@@ -56,8 +64,10 @@ const PATCH: Routes = {
     }
     return request('UpdateMachineConfiguration', update, update.cpu_template !== null);
   },
+  mmds: (_rest, body) => request('PatchMmds', json(jsonValue, body)),
   'network-interfaces': (rest, body) =>
     request('UpdateNetworkInterface', withId(rest[0], bodies.networkInterfaceUpdate, body, 'iface_id')),
+  pmem: (rest, body) => request('UpdatePmemDevice', withId(rest[0], devices.pmemUpdate, body, 'id')),
   vm: (_rest, body) => request(json(bodies.vmState, body).state === 'Paused' ? 'Pause' : 'Resume', undefined),
 };
 
@@ -88,7 +98,9 @@ const ROUTES: Readonly<Record<Method, { routes: Routes; body: boolean; refusal: 
 export function parseRequest(method: Method, path: string, body: Buffer | undefined): ParsedRequest {
   const [first = '', ...rest] = tokens(path);
   const { routes, body: wantsBody, refusal } = ROUTES[method];
-  if (wantsBody === (body === undefined)) {
+  // Hinting is started and stopped without a body; the route itself refuses where there must be one.
+  const optionalBody = method === 'PATCH' && first === 'balloon';
+  if (wantsBody === (body === undefined) && !optionalBody) {
     throw new Fault(refusal);
   }
   const route = Object.hasOwn(routes, first) ? routes[first] : undefined;
@@ -108,10 +120,6 @@ function tokens(path: string): string[] {
   return parts;
 }
 
-function request<K extends ActionName>(name: K, parameters: ActionParameters[K], deprecated = false): ParsedRequest {
-  return { action: { name, parameters } as VmmAction, deprecated };
-}
-
 function actionOf(type: 'FlushMetrics' | 'InstanceStart' | 'SendCtrlAltDel') {
   if (type === 'SendCtrlAltDel' && process.arch === 'arm64') {
     throw new Fault('SendCtrlAltDel does not supported on aarch64.');
@@ -119,52 +127,13 @@ function actionOf(type: 'FlushMetrics' | 'InstanceStart' | 'SendCtrlAltDel') {
   return type === 'InstanceStart' ? 'StartMicroVm' : type;
 }
 
-function json<T>(decoder: Decoder<T>, body: Buffer): T {
-  try {
-    return decode(decoder, body);
-  } catch (error) {
-    if (error instanceof JsonError) {
-      throw new Fault(`An error occurred when deserializing the json body of a request: ${error.message}.`);
-    }
-    throw error;
-  }
-}
-
-function withId<K extends 'drive_id' | 'iface_id', T extends Record<K, string>>(
-  pathId: string | undefined,
-  decoder: Decoder<T>,
-  body: Buffer,
-  key: K,
-): T {
-  const id = checkedId(pathId);
-  const value = json(decoder, body);
-  if (value[key] !== id) {
-    const detail = key === 'iface_id' ? [` [${id}]`, ` [${value[key]}]`] : ['', ''];
-    throw new Fault(`The id from the path${detail[0]} does not match the id from the body${detail[1]}!`);
-  }
-  return value;
-}
-
-function checkedId(id: string | undefined): string {
-  if (!id) {
-    throw new Fault('The ID cannot be empty.');
-  }
-  if (!/^[_\p{Alphabetic}\p{N}]+$/u.test(id)) {
-    throw new Fault('API Resource IDs can only contain alphanumeric characters and underscores.');
-  }
-  return id;
-}
-
-function getBalloon(rest: readonly string[]): ParsedRequest {
-  const [part, next] = rest;
+function putMmds([part]: readonly string[], body: Buffer): ParsedRequest {
   if (part === undefined) {
-    return request('GetBalloonConfig', undefined);
+    return request('PutMmds', json(jsonValue, body));
   }
-  if (part === 'statistics') {
-    return request('GetBalloonStats', undefined);
+  if (part === 'config') {
+    const config = json(devices.mmdsConfig, body);
+    return request('SetMmdsConfiguration', config, config.version === 'V1');
   }
-  if (part === 'hinting' && next === 'status') {
-    return request('GetFreePageHintingStatus', undefined);
-  }
-  throw new Fault(`Unrecognized GET request path \`${part === 'hinting' ? `/hinting/${next ?? ''}` : part}\`.`);
+  throw new Fault(`Unrecognized PUT request path \`${part}\`.`);
 }

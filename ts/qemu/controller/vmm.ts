@@ -2,31 +2,48 @@ import { type Answer, dispatch, type Handlers, type VmmAction } from '../api/act
 import { Fault } from '../fault.js';
 import type { Machine, MachineEnd } from '../machine/machine.js';
 import { VmResources } from '../resources/resources.js';
+import type { GuestMemory } from '../snapshot/memory.js';
+import { Logger, VMM_SOURCE } from '../telemetry/logger.js';
+import { Metrics } from '../telemetry/metrics.js';
 import { prebootHandlers } from './preboot.js';
 
 /** The version of Firecracker whose API this is; spec/firecracker.yaml has the same. */
 export const API_VERSION = '1.17.0-dev';
 
+const DEFAULT_MMDS_LIMIT_BYTES = 51_200;
+
 export type VmState = 'Not started' | 'Running' | 'Paused';
+
+/** How it ended: with its machine, or because a snapshot could not be loaded, after which nothing can be told of its state. */
+export type VmmEnd = MachineEnd | { readonly by: 'failed-load' };
 
 /** The VM behind the API. Its state decides which controller an action reaches; only that controller changes it. */
 export class Vmm {
-  readonly resources = new VmResources();
-  /** Settles when a VM that had started has ended. */
-  readonly ended: Promise<MachineEnd>;
+  readonly id: string;
+  readonly resources: VmResources;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** Settles when a VM that had started has ended, or can no longer be. */
+  readonly ended: Promise<VmmEnd>;
   state: VmState = 'Not started';
-  readonly #id: string;
-  readonly #onEnded: (end: MachineEnd) => void;
+  /** Set by what leaves nothing to go on with: it ends once the answer is out. */
+  isDoomed = false;
+  readonly #onEnded: (end: VmmEnd) => void;
   #machine: Machine | undefined;
-  #handlers: Handlers = prebootHandlers(this);
+  #handlers: Handlers;
 
-  constructor(id: string) {
-    this.#id = id;
-    let onEnded: (end: MachineEnd) => void = () => undefined;
+  /** @param mmdsLimitBytes how much the MMDS may hold */
+  constructor(id: string, mmdsLimitBytes = DEFAULT_MMDS_LIMIT_BYTES) {
+    this.id = id;
+    this.resources = new VmResources(mmdsLimitBytes);
+    this.metrics = new Metrics(id);
+    this.logger = new Logger(id, () => this.metrics.count('logger', 'missed_log_count'));
+    let onEnded: (end: VmmEnd) => void = () => undefined;
     this.ended = new Promise((resolve) => {
       onEnded = resolve;
     });
     this.#onEnded = onEnded;
+    this.#handlers = prebootHandlers(this);
   }
 
   /** @throws Fault */
@@ -39,13 +56,24 @@ export class Vmm {
     return await run();
   }
 
-  /** The VM runs: from here on the runtime controller answers. */
-  async onStarted(machine: Machine): Promise<void> {
-    const { runtimeHandlers } = await import('./runtime.js');
+  /** The VM is there: from here on the runtime controller answers. */
+  async onStarted(machine: Machine, memory: GuestMemory, state: Exclude<VmState, 'Not started'>): Promise<void> {
+    const [{ runtimeHandlers }, { deviceMetrics }] = await Promise.all([
+      import('./runtime.js'),
+      import('./device-metrics.js'),
+    ]);
     this.#machine = machine;
-    this.#handlers = runtimeHandlers(this, machine);
-    this.state = 'Running';
-    void machine.ended.then(this.#onEnded);
+    this.#handlers = runtimeHandlers(this, machine, memory);
+    this.state = state;
+    void machine.ended.then((end) => this.#end(end));
+    await this.metrics.start(deviceMetrics(this.resources, machine));
+  }
+
+  /** The answer to the last request is out. */
+  onAnswered(): void {
+    if (this.isDoomed) {
+      this.#onEnded({ by: 'failed-load' });
+    }
   }
 
   /** Ends the VM, if there is one, and waits until nothing of it is left. */
@@ -55,6 +83,12 @@ export class Vmm {
   }
 
   presentInstance(): object {
-    return { id: this.#id, state: this.state, vmm_version: API_VERSION, app_name: 'smartvm-qemu' };
+    return { id: this.id, state: this.state, vmm_version: API_VERSION, app_name: 'smartvm-qemu' };
+  }
+
+  async #end(end: MachineEnd): Promise<void> {
+    this.logger.write('INFO', VMM_SOURCE, 'Vmm is stopping.');
+    await this.metrics.end();
+    this.#onEnded(end);
   }
 }

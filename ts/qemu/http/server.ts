@@ -21,13 +21,20 @@ export interface HttpResponse {
 export class HttpServer {
   readonly #server: Server;
   readonly #handle: (request: HttpRequest) => Promise<HttpResponse>;
+  readonly #onAnswered: () => void;
   readonly #maxPayloadBytes: number;
   #connections = 0;
   #turn: Promise<void> = Promise.resolve();
 
-  constructor(maxPayloadBytes: number, handle: (request: HttpRequest) => Promise<HttpResponse>) {
+  /** @param onAnswered told when an answer has gone out, or nobody is there to take it */
+  constructor(
+    maxPayloadBytes: number,
+    handle: (request: HttpRequest) => Promise<HttpResponse>,
+    onAnswered: () => void = () => undefined,
+  ) {
     this.#maxPayloadBytes = maxPayloadBytes;
     this.#handle = handle;
+    this.#onAnswered = onAnswered;
     this.#server = createServer((socket) => this.#accept(socket));
   }
 
@@ -66,7 +73,9 @@ export class HttpServer {
     this.#turn = this.#turn.then(async () => {
       const response = await this.#handle(request);
       if (socket.writable) {
-        socket.write(render(response));
+        socket.write(render(response), () => this.#onAnswered());
+      } else {
+        this.#onAnswered();
       }
     });
   }

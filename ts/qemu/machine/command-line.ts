@@ -1,13 +1,25 @@
 import type { MachineConfig } from '../api/bodies.js';
+import type { Balloon, Entropy, MemoryHotplug } from '../api/device-bodies.js';
 import type { CheckedBootSource } from '../resources/boot-source.js';
 import type { BackingFile, CheckedDrive } from '../resources/drives.js';
 import type { CheckedInterface } from '../resources/network.js';
 import type { Accelerator } from './accelerator.js';
+import {
+  balloonArguments,
+  type CheckedPmem,
+  entropyArguments,
+  memoryHotplugArguments,
+  pmemArguments,
+} from './device-arguments.js';
 
 /** Where QEMU finds what it inherits. */
 export const QMP_FD = 3;
 export const VSOCK_FD = 4;
 export const FIRST_TAP_FD = 5;
+
+const MIB = 2 ** 20;
+/** What the alignment of the devices in the memory above may cost. */
+const SPARE_MIB = 8 * 1024;
 
 /** The agent looks for its port under this name. */
 const VSOCK_PORT_NAME = 'dev.smartvm.vsock';
@@ -16,10 +28,19 @@ export interface MachineSpec {
   readonly arch: NodeJS.Architecture;
   readonly accelerator: Accelerator;
   readonly machineConfig: MachineConfig;
-  readonly bootSource: CheckedBootSource;
+  /** Not needed where a snapshot goes on. */
+  readonly bootSource: CheckedBootSource | undefined;
   readonly drives: readonly CheckedDrive[];
   readonly interfaces: readonly CheckedInterface[];
+  readonly pmem: readonly CheckedPmem[];
+  readonly balloon: Balloon | null;
+  readonly entropy: Entropy | null;
+  readonly memoryHotplug: MemoryHotplug | null;
   readonly hasVsock: boolean;
+  /** The machine waits for the state of its devices, out of a snapshot. */
+  readonly incoming?: boolean;
+  /** The memory of the snapshot, to be mapped privately. */
+  readonly memoryFile?: string;
 }
 
 /** Ids of a drive in QEMU. They are numbered: Firecracker's ids may hold letters that QEMU refuses. */
@@ -33,28 +54,34 @@ export function qemuBinary(arch: NodeJS.Architecture): string {
   return arch === 'arm64' ? 'qemu-system-aarch64' : 'qemu-system-x86_64';
 }
 
+/** The state of the devices comes without QEMU's section on its configuration, which a snapshot has of its own. */
+const INCOMING = ['-incoming', 'defer', '-global', 'migration.send-configuration=off'];
+
 /** QEMU's arguments. The machine waits for `cont`, so that no event is missed. */
 export function qemuArguments(spec: MachineSpec): string[] {
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-no-shutdown', '-S'],
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
     ...machineArguments(spec),
-    ...memoryArguments(spec.machineConfig),
-    ...bootArguments(spec),
+    ...memoryArguments(spec),
+    ...(spec.incoming ? INCOMING : bootArguments(spec)),
     ...['-chardev', `socket,id=qmp,fd=${QMP_FD}`, '-mon', 'chardev=qmp,mode=control'],
     ...['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
+    ...(spec.balloon ? balloonArguments(spec.balloon) : []),
     ...spec.drives.flatMap(driveArguments),
     ...spec.interfaces.flatMap(interfaceArguments),
+    ...spec.pmem.flatMap(pmemArguments),
     ...(spec.hasVsock ? vsockArguments() : []),
+    ...(spec.entropy ? entropyArguments(spec.entropy) : []),
+    ...(spec.memoryHotplug ? memoryHotplugArguments(spec.memoryHotplug) : []),
   ];
 }
 
 function machineArguments({ arch, accelerator, machineConfig }: MachineSpec): string[] {
   const threads = machineConfig.smt && machineConfig.vcpu_count > 1 ? 2 : 1;
-  const backend = machineConfig.huge_pages === '2M' ? ',memory-backend=ram' : '';
   const machine = arch === 'arm64' ? 'virt,gic-version=max' : 'q35,sata=off,smbus=off,vmport=off';
   return [
-    ...['-machine', `${machine},usb=off,graphics=off,dump-guest-core=off${backend}`],
+    ...['-machine', `${machine},usb=off,graphics=off,dump-guest-core=off,suppress-vmdesc=on,memory-backend=ram`],
     ...['-accel', accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi'],
     ...['-cpu', cpuModel(arch, accelerator)],
     ...['-smp', `cpus=${machineConfig.vcpu_count},threads=${threads}`],
@@ -70,25 +97,52 @@ function cpuModel(arch: NodeJS.Architecture, accelerator: Accelerator): string {
   return arch === 'arm64' ? 'max,pauth-impdef=on' : 'qemu64,aes=on,pclmulqdq=on,ssse3=on,sse4.1=on';
 }
 
-function memoryArguments({ mem_size_mib: mib, huge_pages }: MachineConfig): string[] {
-  const size = ['-m', `size=${mib}M`];
-  return huge_pages === '2M'
-    ? [...size, '-object', `memory-backend-memfd,id=ram,size=${mib}M,hugetlb=on,hugetlbsize=2M`]
-    : size;
+/**
+ * The guest's memory is a file of QEMU's, which a snapshot copies, or that of a snapshot, mapped privately: it stays as it is, and serves many.
+ * pmem and hotplugged memory lie above it.
+ */
+function memoryArguments({ machineConfig, pmem, memoryHotplug, memoryFile }: MachineSpec): string[] {
+  const { mem_size_mib: mib, huge_pages } = machineConfig;
+  const aboveMib = (memoryHotplug?.total_size_mib ?? 0) + pmem.reduce((sum, { sizeBytes }) => sum + mibs(sizeBytes), 0);
+  const huge = huge_pages === '2M' ? { hugetlb: true, hugetlbsize: 2 * MIB } : {};
+  const backend = {
+    id: 'ram',
+    size: mib * MIB,
+    ...(memoryFile === undefined
+      ? { 'qom-type': 'memory-backend-memfd', share: true, ...huge }
+      : { 'qom-type': 'memory-backend-file', share: false, 'mem-path': memoryFile }),
+  };
+  return [
+    ...['-m', aboveMib === 0 ? `size=${mib}M` : `size=${mib}M,maxmem=${mib + aboveMib + SPARE_MIB}M`],
+    ...['-object', JSON.stringify(backend)],
+  ];
 }
 
-function bootArguments({ bootSource, drives }: MachineSpec): string[] {
+/** Whole MiB, rounded up. */
+const mibs = (bytes: number) => Math.ceil(bytes / MIB);
+
+function bootArguments({ bootSource, drives, pmem }: MachineSpec): string[] {
+  if (!bootSource) {
+    return [];
+  }
   const { kernel_image_path: kernel, initrd_path: initrd } = bootSource.config;
-  const root = drives.find((drive) => drive.isRoot);
-  const rootArguments = root
-    ? [root.partuuid === null ? 'root=/dev/vda' : `root=PARTUUID=${root.partuuid}`, root.isReadOnly ? 'ro' : 'rw']
-    : [];
   return [
     ...['-kernel', kernel],
     ...(initrd === null ? [] : ['-initrd', initrd]),
-    ...['-append', bootSource.cmdline.with(...rootArguments).toString()],
+    ...['-append', bootSource.cmdline.with(...rootArguments(drives, pmem)).toString()],
   ];
 }
+
+function rootArguments(drives: readonly CheckedDrive[], pmem: readonly CheckedPmem[]): string[] {
+  const drive = drives.find(({ isRoot }) => isRoot);
+  if (drive) {
+    return [drive.partuuid === null ? 'root=/dev/vda' : `root=PARTUUID=${drive.partuuid}`, mode(drive.isReadOnly)];
+  }
+  const index = pmem.findIndex(({ config }) => config.root_device);
+  return index < 0 ? [] : [`root=/dev/pmem${index}`, mode(pmem[index]?.config.read_only ?? false)];
+}
+
+const mode = (isReadOnly: boolean) => (isReadOnly ? 'ro' : 'rw');
 
 /** The node that holds a drive's file. Its options are JSON, so that no character of a path means anything. */
 export function fileNode(nodeName: string, file: BackingFile, { isReadOnly, cacheType }: CheckedDrive): object {

@@ -1,52 +1,57 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
-import type { RateLimiter } from '../api/bodies.js';
 import { Fault } from '../fault.js';
-import type { BackingFile, CheckedDrive } from '../resources/drives.js';
 import type { VsockDevice } from '../vsock/device.js';
-import {
-  driveBackendPath,
-  driveFileNodeName,
-  driveNodeName,
-  fileNode,
-  formatNode,
-  type MachineSpec,
-  QMP_FD,
-  qemuArguments,
-  qemuBinary,
-  VSOCK_FD,
-} from './command-line.js';
+import { MachineBalloon } from './balloon.js';
+import { FIRST_TAP_FD, type MachineSpec, QMP_FD, qemuArguments, qemuBinary, VSOCK_FD } from './command-line.js';
+import { MachineDrives } from './drives.js';
+import { MachineHotplugMemory } from './hotplug-memory.js';
 import { Qmp, QmpError, type QmpEvent } from './qmp.js';
-import { throttleLimits } from './throttle.js';
 
 const STDERR_TAIL_BYTES = 4096;
 /** How long QEMU may take to leave after `quit` before it is killed. */
 const QUIT_MS = 1000;
-const SECTOR_BYTES = 512;
 
 /** How a machine ended: by its guest, or QEMU by itself with these last words. */
 export type MachineEnd = { readonly by: 'guest' } | { readonly by: 'crash'; readonly reason: string };
+
+/** What a machine is joined to besides what its arguments name. */
+export interface MachineConnections {
+  readonly vsock: VsockDevice | undefined;
+  /** What the serial port writes to instead of standard output; nothing is read then. */
+  readonly serialFd: number | undefined;
+}
 
 /** A running QEMU. */
 export class Machine {
   /** Settles once QEMU has gone. */
   readonly ended: Promise<MachineEnd>;
+  readonly drives: MachineDrives;
+  readonly balloon: MachineBalloon;
+  readonly hotplugMemory: MachineHotplugMemory;
+  readonly #spec: MachineSpec;
   readonly #process: ChildProcess;
   readonly #qmp: Qmp;
   readonly #vsock: VsockDevice | undefined;
-  readonly #fileGenerations = new Map<number, number>();
+  #onMigration: (status: unknown) => void = () => undefined;
   #guestEnded = false;
   #stderrTail = '';
 
-  private constructor(spec: MachineSpec, vsock: VsockDevice | undefined) {
+  private constructor(spec: MachineSpec, { vsock, serialFd }: MachineConnections) {
+    this.#spec = spec;
     this.#vsock = vsock;
     const taps = spec.interfaces.map(({ tap }) => tap.fd);
+    const console = serialFd === undefined ? (['inherit', 'inherit'] as const) : (['ignore', serialFd] as const);
+    const incoming = spec.incoming ? 'pipe' : 'ignore';
     // QEMU ends with this process, however that ends: the kernel sees to it.
     this.#process = spawn('setpriv', ['--pdeathsig', 'KILL', qemuBinary(spec.arch), ...qemuArguments(spec)], {
-      stdio: ['inherit', 'inherit', 'pipe', 'pipe', vsock ? 'pipe' : 'ignore', ...taps],
+      stdio: [...console, 'pipe', 'pipe', vsock ? 'pipe' : 'ignore', ...taps, incoming],
     });
     this.#process.stderr?.on('data', (chunk: Buffer) => this.#onStderr(chunk));
     this.#qmp = new Qmp(this.#process.stdio[QMP_FD] as Duplex, (event) => this.#onEvent(event));
+    this.drives = new MachineDrives(this.#qmp);
+    this.balloon = new MachineBalloon(this.#qmp, spec.machineConfig.mem_size_mib);
+    this.hotplugMemory = new MachineHotplugMemory(this.#qmp);
     this.ended = new Promise((resolve) => {
       this.#process.once('error', (cause) => resolve({ by: 'crash', reason: cause.message }));
       this.#process.once('close', (code, signal) => resolve(this.#describeEnd(code, signal)));
@@ -57,23 +62,37 @@ export class Machine {
    * Starts QEMU and lets the guest run.
    * @throws Fault with QEMU's words when it refuses; nothing of it is left then
    */
-  static async start(spec: MachineSpec, vsock: VsockDevice | undefined): Promise<Machine> {
-    const machine = new Machine(spec, vsock);
-    try {
-      const channel = machine.#process.stdio[VSOCK_FD] as Duplex | null | undefined;
-      await vsock?.plug(channel as Duplex);
-      await Promise.all([
-        machine.#qmp.execute('qmp_capabilities'),
-        ...spec.drives.map((drive, index) => drive.rateLimiter && machine.limitDrive(index, drive.rateLimiter)),
-        machine.resume(),
-      ]);
-      return machine;
-    } catch (error) {
-      machine.kill();
-      const end = await machine.ended;
-      const answered = error instanceof QmpError && !error.ended;
-      throw startFault(answered || end.by === 'guest' ? (error as Error).message : end.reason);
-    }
+  static async start(spec: MachineSpec, connections: MachineConnections): Promise<Machine> {
+    const machine = new Machine(spec, connections);
+    return await machine
+      .#bringUp(() => [machine.#setUpDevices(), machine.resume()])
+      .catch((error: Error) => {
+        throw startFault(error.message);
+      });
+  }
+
+  /**
+   * Starts QEMU where a snapshot left off, paused.
+   * @param deviceState what `saveDevices` wrote
+   * @param fillMemory puts the guest's memory in place, where the machine has none of the snapshot's file
+   * @throws Error with QEMU's words when it refuses; nothing of it is left then
+   */
+  static async restore(
+    spec: MachineSpec,
+    connections: MachineConnections,
+    deviceState: Buffer,
+    fillMemory: (pid: number) => Promise<void> = async () => undefined,
+  ): Promise<Machine> {
+    const machine = new Machine(spec, connections);
+    return await machine.#bringUp(() => [
+      machine.#load(deviceState, () => fillMemory(machine.pid)),
+      machine.#setUpDevices(),
+    ]);
+  }
+
+  /** The process that holds the guest's memory. */
+  get pid(): number {
+    return this.#process.pid ?? 0;
   }
 
   async pause(): Promise<void> {
@@ -89,32 +108,52 @@ export class Machine {
     await this.#qmp.execute('send-key', { keys });
   }
 
-  async limitDrive(index: number, limiter: RateLimiter | null): Promise<void> {
-    await this.#qmp.execute('block_set_io_throttle', { id: driveBackendPath(index), ...throttleLimits(limiter) });
+  /**
+   * Writes the state of everything but the memory to a file, which it replaces. The machine is to be paused. Unlike a migration, after which a
+   * machine must run before it can be saved again, this leaves it as it is.
+   */
+  async saveDevices(path: string): Promise<void> {
+    await this.#qmp.execute('xen-save-devices-state', { filename: path, live: false });
   }
 
-  /** Puts another file under a drive. The guest is told of its size, unless it is read-only or a block device. */
-  async replaceDriveFile(index: number, drive: CheckedDrive, file: BackingFile): Promise<void> {
-    const generation = this.#fileGenerations.get(index) ?? 0;
-    const next = driveFileNodeName(index, generation + 1);
-    await this.#qmp.execute('blockdev-add', fileNode(next, file, drive));
-    this.#fileGenerations.set(index, generation + 1);
-    let unused = driveFileNodeName(index, generation);
+  /** @throws Error with QEMU's words */
+  async #bringUp(steps: () => readonly Promise<unknown>[]): Promise<this> {
     try {
-      await this.#qmp.execute('blockdev-reopen', { options: [formatNode(index, next, drive)] });
+      const channel = this.#process.stdio[VSOCK_FD] as Duplex | null | undefined;
+      await this.#vsock?.plug(channel as Duplex);
+      await Promise.all([this.#qmp.execute('qmp_capabilities'), ...steps()]);
+      return this;
     } catch (error) {
-      unused = next;
-      throw error;
-    } finally {
-      await this.#qmp.execute('blockdev-del', { 'node-name': unused });
+      this.kill();
+      const end = await this.ended;
+      const answered = error instanceof QmpError && !error.ended;
+      throw answered || end.by === 'guest' ? error : new Error(end.reason, { cause: error });
     }
-    await this.#announceSize(index, drive, file);
   }
 
-  /** QEMU tells the guest of a new size only when it resizes a disk itself: it is asked to, to the size that is there. */
-  async #announceSize(index: number, drive: CheckedDrive, { sizeBytes: size }: BackingFile): Promise<void> {
-    if (!drive.isReadOnly && size > 0 && size % SECTOR_BYTES === 0) {
-      await this.#qmp.execute('block_resize', { 'node-name': driveNodeName(index), size });
+  async #setUpDevices(): Promise<void> {
+    const { drives, balloon } = this.#spec;
+    await Promise.all([
+      ...drives.map((drive, index) => drive.rateLimiter && this.drives.limit(index, drive.rateLimiter)),
+      balloon && this.balloon.setTarget(balloon.amount_mib),
+      balloon && this.balloon.setPollingInterval(balloon.stats_polling_interval_s),
+    ]);
+  }
+
+  async #load(deviceState: Buffer, fillMemory: () => Promise<void>): Promise<void> {
+    const fd = FIRST_TAP_FD + this.#spec.interfaces.length;
+    const done = new Promise<unknown>((resolve) => {
+      this.#onMigration = (status) => (status === 'completed' || status === 'failed') && resolve(status);
+    });
+    const channel = this.#process.stdio[fd] as Duplex;
+    channel.on('error', () => undefined); // QEMU's end of it says why
+    await this.#qmp.execute('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] });
+    await fillMemory();
+    channel.end(deviceState);
+    await this.#qmp.execute('migrate-incoming', { uri: `fd:${fd}` });
+    const status = await Promise.race([done, this.ended]);
+    if (status !== 'completed') {
+      throw new QmpError('QEMU did not take the state of the devices', true);
     }
   }
 
@@ -128,6 +167,8 @@ export class Machine {
       this.#vsock?.setGuestOpen(data?.open === true);
     } else if (event === 'SHUTDOWN' && data?.guest === true) {
       void this.#quit();
+    } else if (event === 'MIGRATION') {
+      this.#onMigration(data?.status);
     }
   }
 

@@ -31,7 +31,7 @@ export class DriveList {
   /** Adds a drive, or replaces the one with its id. @throws Fault */
   async insert(config: Drive): Promise<void> {
     const position = this.#drives.findIndex((drive) => drive.id === config.drive_id);
-    if (config.is_root_device && this.#drives[0]?.isRoot && position !== 0) {
+    if (config.is_root_device && this.hasRoot && position !== 0) {
       throw new Fault('Drive config error: A root block device already exists!');
     }
     const drive = await checkDrive(config);
@@ -62,12 +62,16 @@ export class DriveList {
     return this.#drives.findIndex((drive) => drive.id === id);
   }
 
+  get hasRoot(): boolean {
+    return this.#drives[0]?.isRoot ?? false;
+  }
+
   get all(): readonly CheckedDrive[] {
     return this.#drives;
   }
 
   /** As `GET /vm/config` answers them. */
-  present(): object[] {
+  present(): Drive[] {
     return this.#drives.map((drive) => ({
       drive_id: drive.id,
       partuuid: drive.partuuid,

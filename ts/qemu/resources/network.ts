@@ -11,13 +11,19 @@ export interface CheckedInterface {
   readonly tap: Tap;
   /** The configured one, or one of our own: the guest draws its own on Firecracker, but QEMU gives every VM the same. */
   readonly mac: string;
+  /** Whether the MMDS answers on it. */
+  readonly hasMmds: boolean;
 }
 
 export class InterfaceList {
   readonly #interfaces: CheckedInterface[] = [];
 
-  /** Adds an interface, or replaces the one with its id, whose TAP is let go first. @throws Fault */
-  async insert(config: NetworkInterface): Promise<void> {
+  /**
+   * Adds an interface, or replaces the one with its id, whose TAP is let go first.
+   * @param keptMac the address that a guest restored from a snapshot knows; by default an unconfigured one is drawn
+   * @throws Fault
+   */
+  async insert(config: NetworkInterface, keptMac?: string): Promise<void> {
     const { iface_id: id, guest_mac: mac } = config;
     if (
       mac !== null &&
@@ -43,7 +49,8 @@ export class InterfaceList {
         tx_rate_limiter: normalized(config.tx_rate_limiter),
       },
       tap,
-      mac: mac ?? randomMac(),
+      mac: mac ?? keptMac ?? randomMac(),
+      hasMmds: false,
     });
   }
 
@@ -63,12 +70,19 @@ export class InterfaceList {
     return true;
   }
 
+  /** Lets the MMDS answer on these interfaces and on no others. */
+  setMmds(ids: readonly string[]): void {
+    for (const [index, entry] of this.#interfaces.entries()) {
+      this.#interfaces[index] = { ...entry, hasMmds: ids.includes(entry.config.iface_id) };
+    }
+  }
+
   get all(): readonly CheckedInterface[] {
     return this.#interfaces;
   }
 
   /** As `GET /vm/config` answers them. */
-  present(): object[] {
+  present(): NetworkInterface[] {
     return this.#interfaces.map(({ config }) => config);
   }
 

@@ -55,7 +55,7 @@ export class VsockDevice {
     this.#guest?.setOpen(open);
   }
 
-  present(): object {
+  present(): Pick<Vsock, 'guest_cid' | 'uds_path'> {
     return { guest_cid: this.#config.guest_cid, uds_path: this.#config.uds_path };
   }
 

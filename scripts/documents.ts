@@ -1,0 +1,10 @@
+import { renderErrorTable } from './error-table.js';
+import { renderLifecycle } from './lifecycle-document.js';
+import { renderVersions } from './versions-document.js';
+
+/** The files of docs/ that are generated from the code. */
+export const DOCUMENTS: Readonly<Record<string, () => string>> = {
+  'errors.md': renderErrorTable,
+  'lifecycle.md': renderLifecycle,
+  'versions.md': renderVersions,
+};

@@ -1,0 +1,113 @@
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { IMicroVMConfig, IRestoredMicroVMConfig } from '../../ts/config/types.js';
+import { type CreateVMOptions, SmartVM } from '../../ts/smartvm.js';
+import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
+import type { MicroVM } from '../../ts/vm/micro-vm.js';
+import { processesNaming, until } from './leftovers.js';
+import { type ScratchDirectory, scratchDirectory } from './scratch.js';
+import { compileToyGuest } from './toy-guest.js';
+
+/** An executable that speaks the Firecracker API. */
+export interface VmmAtHand {
+  readonly name: string;
+  readonly path: string;
+}
+
+/** The VMMs that the suites run on: `smartvm-qemu` always, and the Firecracker that SMARTVM_FIRECRACKER names. */
+export const VMMS: readonly VmmAtHand[] = [
+  { name: 'smartvm-qemu', path: join(PACKAGE_ROOT, 'bin/smartvm-qemu') },
+  ...(process.env.SMARTVM_FIRECRACKER ? [{ name: 'Firecracker', path: process.env.SMARTVM_FIRECRACKER }] : []),
+];
+
+/** VMs of one VMM with the toy guest, in a runtime directory of their own. */
+export class ToyBench implements AsyncDisposable {
+  readonly smartvm: SmartVM;
+  readonly scratch: ScratchDirectory;
+
+  private constructor(vmm: VmmAtHand, scratch: ScratchDirectory) {
+    this.scratch = scratch;
+    this.smartvm = new SmartVM({ runtimeDir: this.runtimeDir, firecrackerBinaryPath: vmm.path });
+  }
+
+  static async open(vmm: VmmAtHand): Promise<ToyBench> {
+    const bench = new ToyBench(vmm, await scratchDirectory());
+    await mkdir(bench.runtimeDir, { mode: 0o700 });
+    await compileToyGuest(bench.kernelImagePath);
+    return bench;
+  }
+
+  get runtimeDir(): string {
+    return this.scratch.file('run');
+  }
+
+  get kernelImagePath(): string {
+    return this.scratch.file('toy');
+  }
+
+  /** A VM with the toy guest that is not started. */
+  async create(part: Partial<IMicroVMConfig> = {}, options: CreateVMOptions = {}): Promise<ToyVm> {
+    const machineConfig = { memSizeMib: 32, ...part.machineConfig };
+    const bootSource = { kernelImagePath: this.kernelImagePath };
+    return new ToyVm(await this.smartvm.createVM({ bootSource, ...part, machineConfig }, options));
+  }
+
+  /** A VM whose toy guest has greeted. */
+  async boot(part: Partial<IMicroVMConfig> = {}, options: CreateVMOptions = {}): Promise<ToyVm> {
+    const toy = await this.create(part, options);
+    await toy.vm.start();
+    await toy.says('TOY GUEST UP');
+    return toy;
+  }
+
+  async restore(restore: CreateVMOptions['restore'], config: IRestoredMicroVMConfig = {}): Promise<ToyVm> {
+    const toy = new ToyVm(await this.smartvm.createVM(config, { restore }));
+    await toy.vm.start();
+    return toy;
+  }
+
+  /** What is left in the runtime directory, and the processes that name it. */
+  async leftovers(): Promise<string[]> {
+    return [...(await readdir(this.runtimeDir)), ...(await processesNaming(this.runtimeDir))];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.smartvm.cleanup();
+    await this.scratch[Symbol.asyncDispose]();
+  }
+}
+
+/** A VM with the toy guest, and what its console has said. */
+export class ToyVm {
+  readonly vm: MicroVM;
+  console = '';
+
+  constructor(vm: MicroVM) {
+    this.vm = vm;
+    vm.on('console', (chunk) => {
+      this.console += chunk;
+    });
+  }
+
+  async says(text: string): Promise<void> {
+    await until(() => this.console.includes(text), 10_000, `'${text}' on the console of ${this.vm.id}`);
+  }
+
+  /** That the guest runs: it answers. */
+  async pong(): Promise<void> {
+    const pongs = () => this.console.split('PONG').length;
+    const before = pongs();
+    await this.vm.writeConsole('p');
+    await until(() => pongs() > before, 10_000, `an answer of ${this.vm.id}`);
+  }
+}
+
+/** What a promise rejects with. */
+export async function rejectionOf(
+  promise: Promise<unknown>,
+): Promise<Error & { code?: string; faultMessage?: string }> {
+  return await promise.then(
+    (value) => Promise.reject(new Error(`resolved with ${JSON.stringify(value)}`)),
+    (error) => error,
+  );
+}

@@ -1,0 +1,51 @@
+import type { IRestoreOptions } from '../config/restore.js';
+import type { VMConfig } from '../config/vm-config.js';
+import { SmartVMError } from '../errors.js';
+import type { DialGuest, Guest } from '../guest/types.js';
+import type { CleanupStack } from '../util/cleanup-stack.js';
+import type { VmmFlags } from '../vmm/flags.js';
+import type { Telemetry } from '../vmm/telemetry.js';
+import type { VmmProcess } from '../vmm/vmm-process.js';
+
+/**
+ * Makes the files that a configuration names, in the VM's runtime directory or elsewhere, and gives the way to SmartVM's
+ * agent where one is among them: the boot then waits for it, and for nothing in a guest that is a stranger.
+ */
+export type PrepareFiles = (runtimeDir: string, signal: AbortSignal) => Promise<DialGuest | undefined>;
+
+/** What the steps of a boot work on; each step adds what it made, and its undo to `cleanup`. */
+export interface BootContext {
+  readonly id: string;
+  readonly config: VMConfig;
+  readonly restore: IRestoreOptions | undefined;
+  readonly executable: string;
+  readonly vmmFlags: VmmFlags;
+  readonly extraArgs: readonly string[];
+  readonly socketPath: string;
+  readonly runtimeDir: string;
+  readonly detached: boolean;
+  readonly prepare: PrepareFiles | undefined;
+  readonly signal: AbortSignal;
+  /** Milliseconds since the epoch. */
+  readonly deadline: number;
+  readonly cleanup: CleanupStack;
+  /** Told of the VMM as soon as there is one, before it is configured. */
+  readonly onVmm: (vmm: VmmProcess) => void;
+  process?: VmmProcess;
+  telemetry?: Telemetry;
+  dial?: DialGuest | undefined;
+  guest?: Guest;
+}
+
+/** The VMM of a boot that has come so far. */
+export function started(context: BootContext): VmmProcess {
+  if (!context.process) {
+    throw new SmartVMError('NO_CLIENT', `VM ${context.id} has no VMM yet`);
+  }
+  return context.process;
+}
+
+/** Milliseconds that are left of the boot, at least 1. */
+export function remaining(context: BootContext): number {
+  return Math.max(1, context.deadline - Date.now());
+}

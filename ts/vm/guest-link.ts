@@ -1,0 +1,103 @@
+import { SmartVMError } from '../errors.js';
+import type { DialGuest, Guest } from '../guest/types.js';
+import { delay } from '../util/deadline.js';
+import type { VmmProcess } from '../vmm/vmm-process.js';
+
+export interface GuestLinkOptions {
+  /** Absent when the guest has yet to be reached. */
+  guest: Guest | undefined;
+  dial: DialGuest;
+  vmm: VmmProcess;
+  /** Whether the guest should answer at the moment: one that is paused or is being ended need not. */
+  expectsAnswer: () => boolean;
+  /** Milliseconds of silence after which a guest whose connection broke counts as shut down. */
+  goneAfterMs: number;
+}
+
+const REDIAL_MS = 100;
+const DIAL_TIMEOUT_MS = 2_000;
+
+/**
+ * The connection to a guest's agent, made anew when it breaks: a snapshot resets it. An agent that does not come back while
+ * its VMM is well has shut its guest down, for it is the guest's first process: on x86_64 Firecracker outlives the guest's
+ * power-off, and is ended here.
+ */
+export class GuestLink {
+  readonly #options: GuestLinkOptions;
+  #guest: Guest | undefined;
+  #reconnecting: Promise<boolean>;
+  #hasShutDown = false;
+
+  constructor(options: GuestLinkOptions) {
+    this.#options = options;
+    this.#guest = options.guest;
+    this.#reconnecting = options.guest ? Promise.resolve(true) : this.#reconnect();
+    void this.#watch();
+  }
+
+  /** Whether the VMM was ended here, because its guest had shut itself down. */
+  get hasShutDown(): boolean {
+    return this.#hasShutDown;
+  }
+
+  /**
+   * The guest, when a connection that broke is there again.
+   * @throws SmartVMError AGENT_UNREACHABLE, or VMM_EXITED, when the VM ended before the guest was ever reached
+   */
+  async guest(): Promise<Guest> {
+    await this.#reconnecting;
+    if (!this.#guest) {
+      throw this.#options.vmm.exitError ?? new SmartVMError('AGENT_UNREACHABLE', 'the guest agent was never reached');
+    }
+    return this.#guest;
+  }
+
+  /** The guest by the connection that there is, broken or not. */
+  get current(): Guest | undefined {
+    return this.#guest;
+  }
+
+  async #watch(): Promise<void> {
+    const { vmm } = this.#options;
+    for (;;) {
+      if (!(await this.#reconnecting)) {
+        this.#hasShutDown = true;
+        await vmm.kill();
+      }
+      if (vmm.exit) {
+        return;
+      }
+      await Promise.race([this.#guest?.closed, vmm.exited]);
+      this.#reconnecting = this.#reconnect();
+    }
+  }
+
+  /** False for a guest that is gone. */
+  async #reconnect(): Promise<boolean> {
+    const { vmm, dial, expectsAnswer, goneAfterMs } = this.#options;
+    for (let silentSince = performance.now(); !vmm.exit; ) {
+      if (!expectsAnswer()) {
+        silentSince = performance.now();
+      } else {
+        try {
+          this.#guest = await dial({ timeoutMs: DIAL_TIMEOUT_MS, explain: (error) => vmm.explain(error) });
+          return true;
+        } catch {
+          // The next try or the deadline decides.
+        }
+        if (performance.now() - silentSince >= goneAfterMs && expectsAnswer() && (await isWell(vmm))) {
+          return false;
+        }
+      }
+      await Promise.race([delay(REDIAL_MS), vmm.exited]);
+    }
+    return true;
+  }
+}
+
+async function isWell(vmm: VmmProcess): Promise<boolean> {
+  return await vmm.api.describeInstance().then(
+    ({ state }) => state === 'Running',
+    () => false,
+  );
+}
