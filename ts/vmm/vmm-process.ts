@@ -104,7 +104,9 @@ export class VmmProcess {
   async kill(): Promise<void> {
     if (this.#exit === undefined) {
       const order = this.#keeper.client.put('/signal', { signal: 'SIGKILL' }, { timeoutMs: KILL_ORDER_MS });
-      await order.catch(() => this.#keeper.end());
+      // A keeper may also stop answering between the order and the news of the end.
+      const news = order.then(() => withDeadline(this.exited, KILL_ORDER_MS, () => new Error('no news of the end')));
+      await news.catch(() => this.#keeper.end());
       await this.exited;
     }
   }
