@@ -14,6 +14,7 @@ export const ERROR_CODES = {
   BASE_IMAGE_MANIFEST_FAILED: 'A base image manifest is missing or cannot be read.',
   BOOT_TIMEOUT: 'The guest was not ready in time. The error has the last lines of its console.',
   CANCELED: 'The AbortSignal of the call ended it.',
+  CLEANUP_FAILED: 'Something that a VM held could not be released. The cause has every error; the rest is released.',
   DIRECTORY_UNSAFE: 'A directory belongs to another user, is a link or is open to others. Remove it or name another.',
   EXEC_OUTPUT_LIMIT: 'A command wrote more than `maxOutputBytes`; its process group was ended.',
   EXEC_TIMEOUT: 'A command in the guest ran longer than its `timeoutMs`; its process group was ended.',

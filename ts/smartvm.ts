@@ -9,6 +9,7 @@ import { BaseImageManager } from './images/base-image-manager.js';
 import { ImageManager } from './images/image-manager.js';
 import { type LaunchOptions, launchConfig, prepareFiles } from './launch.js';
 import { NetworkManager } from './network/network-manager.js';
+import { linkSignals } from './util/deadline.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
 import { assertSocketPath } from './util/socket-path.js';
 import { MicroVM } from './vm/micro-vm.js';
@@ -46,6 +47,7 @@ export class SmartVM implements AsyncDisposable {
   readonly #options: SmartVMOptions;
   readonly #runtimeDir: string;
   readonly #vms = new Map<string, MicroVM>();
+  readonly #launches = new Map<Promise<MicroVM>, AbortController>();
 
   /** Makes nothing on disk. @throws SmartVMError INVALID_SUBNET, INVALID_INTERFACE_NAME */
   constructor(options: SmartVMOptions = {}) {
@@ -100,6 +102,18 @@ export class SmartVM implements AsyncDisposable {
    *   IMAGE_BUILD_FAILED, BOOT_TIMEOUT, VMM_EXITED, CANCELED and the like with everything undone
    */
   async launch(options: LaunchOptions = {}): Promise<MicroVM> {
+    const abort = new AbortController();
+    using linked = linkSignals([options.signal, abort.signal]);
+    const launch = this.#launch({ ...options, signal: linked.signal });
+    this.#launches.set(launch, abort);
+    try {
+      return await launch;
+    } finally {
+      this.#launches.delete(launch);
+    }
+  }
+
+  async #launch(options: LaunchOptions): Promise<MicroVM> {
     const id = options.id ?? newId();
     const directory = this.#directoryFor(id);
     assertMemory(options.memSizeMib);
@@ -113,13 +127,21 @@ export class SmartVM implements AsyncDisposable {
     return vm;
   }
 
-  /** Ends every VM of this program and waits until all they held is released. */
+  /**
+   * Ends every VM of this program, those that are being launched too, and waits until all they held is released.
+   * @throws SmartVMError CLEANUP_FAILED when something could not be released; the rest is
+   */
   async cleanup(): Promise<void> {
+    for (const abort of this.#launches.values()) {
+      abort.abort();
+    }
+    await Promise.allSettled(this.#launches.keys()); // launch() reports it
     const results = await Promise.allSettled([...this.#vms.values()].map((vm) => vm.cleanup()));
     this.#vms.clear();
     const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
     if (errors.length > 0) {
-      throw new AggregateError(errors, `cleaning up failed: ${errors.join('; ')}`);
+      const cause = new AggregateError(errors);
+      throw new SmartVMError('CLEANUP_FAILED', `cleaning up failed: ${errors.join('; ')}`, { cause });
     }
   }
 

@@ -156,6 +156,18 @@ describe('a launch that fails', () => {
   });
 });
 
+describe('cleanup() of a program with a launch under way', () => {
+  it.each([0, 100, 400])('ends it after %i ms, and leaves nothing', async (ms) => {
+    await using bench = await openBench();
+    const launch = rejection(bench.smartvm.launch());
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    await bench.smartvm.cleanup();
+    expect(await launch).toSatisfy(refusedWith('CANCELED'));
+    expect(bench.smartvm.vmCount).toBe(0);
+    expect(await bench.leftovers()).toEqual([]);
+  });
+});
+
 describe('a VMM that is killed', () => {
   it('rejects what is pending within a second, and all is released', async () => {
     await using bench = await openBench();

@@ -168,7 +168,9 @@ describe.each(VMMS)('MicroVM on %s', (_name, executable) => {
       await using bench = await openBench();
       const vm = bench.vm();
       await vm.start();
-      const error = await vm.api.client.put('/mmds', { a: 'x'.repeat(60_000) }).catch((reason: unknown) => reason as ApiError);
+      const error = await vm.api.client
+        .put('/mmds', { a: 'x'.repeat(60_000) })
+        .catch((reason: unknown) => reason as ApiError);
       expect(error).toMatchObject({ code: 'API_REFUSED', status: 400, faultMessage: expect.stringMatching(/51200/) });
       const calls = await Promise.all(Array.from({ length: 100 }, () => vm.getInfo()));
       expect(new Set(calls.map(({ state }) => state))).toEqual(new Set(['Running']));

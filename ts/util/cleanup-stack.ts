@@ -1,3 +1,5 @@
+import { SmartVMError } from '../errors.js';
+
 type Undo = () => unknown;
 
 interface Entry {
@@ -22,7 +24,7 @@ export class CleanupStack {
 
   /**
    * Runs and forgets every undo.
-   * @throws AggregateError when any of them threw, with every error, in the order in which they ran
+   * @throws SmartVMError CLEANUP_FAILED when any of them threw; its cause is an AggregateError of all, in the order in which they ran
    */
   async unwind(): Promise<void> {
     const errors: Error[] = [];
@@ -34,7 +36,8 @@ export class CleanupStack {
       }
     }
     if (errors.length > 0) {
-      throw new AggregateError(errors, errors.map((error) => error.message).join('; '));
+      const what = errors.map(({ message, cause }) => `${message}: ${(cause as Error).message}`).join('; ');
+      throw new SmartVMError('CLEANUP_FAILED', what, { cause: new AggregateError(errors) });
     }
   }
 }

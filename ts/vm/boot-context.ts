@@ -26,7 +26,7 @@ export interface BootContext {
   readonly detached: boolean;
   readonly prepare: PrepareFiles | undefined;
   readonly signal: AbortSignal;
-  /** Milliseconds since the epoch. */
+  /** On the clock of performance.now(), which no change of the time moves. */
   readonly deadline: number;
   readonly cleanup: CleanupStack;
   /** Told of the VMM as soon as there is one, before it is configured. */
@@ -47,5 +47,5 @@ export function started(context: BootContext): VmmProcess {
 
 /** Milliseconds that are left of the boot, at least 1. */
 export function remaining(context: BootContext): number {
-  return Math.max(1, context.deadline - Date.now());
+  return Math.max(1, context.deadline - performance.now());
 }

@@ -1,7 +1,7 @@
 import { lstat, mkdir, rm } from 'node:fs/promises';
 import { gatedFields } from '../config/since.js';
 import { SmartVMError } from '../errors.js';
-import { delay, throwIfCanceled } from '../util/deadline.js';
+import { delay, linkSignals, throwIfCanceled } from '../util/deadline.js';
 import { FLAGS_SINCE, vmmArguments } from '../vmm/flags.js';
 import { isKeeperAlive } from '../vmm/keeper.js';
 import { Telemetry } from '../vmm/telemetry.js';
@@ -12,7 +12,8 @@ import { configure, loadSnapshot, startInstance } from './configure.js';
 
 export interface BootStep {
   readonly name: string;
-  readonly run: (context: BootContext) => Promise<void>;
+  /** @param signal the start's, which also aborts when another step of its line has failed */
+  readonly run: (context: BootContext, signal: AbortSignal) => Promise<void>;
 }
 
 /** When a step ran, in milliseconds since the start of the boot. */
@@ -58,22 +59,32 @@ export async function boot(context: BootContext, timings: StepTiming[]): Promise
     for (const line of context.restore ? RESTORE : BOOT) {
       current = line.map((step) => step.name).join('+');
       throwIfCanceled(context.signal, `the start of VM ${context.id}`);
-      // Settled, not raced: a step that still runs would make things after the undoing.
-      const results = await Promise.allSettled(line.map((step) => timed(step, context, begin, timings)));
-      const failed = results.find((result) => result.status === 'rejected');
-      if (failed) {
-        throw failed.reason;
-      }
+      await runLine(line, context, begin, timings);
     }
   } catch (error) {
     throw await undo(context, current, await explain(context, error));
   }
 }
 
-async function timed(step: BootStep, context: BootContext, begin: number, timings: StepTiming[]): Promise<void> {
-  const startMs = performance.now() - begin;
-  await step.run(context);
-  timings.push({ step: step.name, startMs, durationMs: performance.now() - begin - startMs });
+async function runLine(line: readonly BootStep[], context: BootContext, begin: number, timings: StepTiming[]) {
+  const failure = new AbortController();
+  using linked = linkSignals([context.signal, failure.signal]);
+  let first: { error: unknown } | undefined;
+  const run = async (step: BootStep) => {
+    const startMs = performance.now() - begin;
+    try {
+      await step.run(context, linked.signal);
+    } catch (error) {
+      first ??= { error };
+      failure.abort(); // what its neighbours make is for nothing
+    }
+    timings.push({ step: step.name, startMs, durationMs: performance.now() - begin - startMs });
+  };
+  // All of them, not the first: a step that still runs would make things after the undoing.
+  await Promise.all(line.map(run));
+  if (first) {
+    throw first.error;
+  }
 }
 
 async function explain(context: BootContext, error: unknown): Promise<unknown> {
@@ -126,20 +137,20 @@ async function taken(id: string, runtimeDir: string): Promise<SmartVMError> {
   );
 }
 
-async function makeFiles(context: BootContext): Promise<void> {
-  const { config, runtimeDir, signal, cleanup } = context;
+async function makeFiles(context: BootContext, signal: AbortSignal): Promise<void> {
+  const { config, runtimeDir, cleanup } = context;
   const telemetry = await Telemetry.open(config.config, runtimeDir);
   cleanup.push('telemetry', () => telemetry.close());
   context.telemetry = telemetry;
   context.dial = await context.prepare?.(runtimeDir, signal);
 }
 
-async function startVmm(context: BootContext): Promise<void> {
+async function startVmm(context: BootContext, signal: AbortSignal): Promise<void> {
   const { id, config, executable, socketPath, runtimeDir, detached, cleanup } = context;
   const gates = gatedFields(FLAGS_SINCE, { vmmFlags: context.vmmFlags });
   if (gates.length > 0) {
     // An unknown flag ends the VMM before its API could tell the version.
-    assertNewEnough(gates, await versionOfExecutable(executable, context.signal));
+    assertNewEnough(gates, await versionOfExecutable(executable, signal));
   }
   const extraArgs = [...vmmArguments(context.vmmFlags, config.config.logger !== undefined), ...context.extraArgs];
   const vmm = await VmmProcess.start({ id, executable, extraArgs, socketPath, runtimeDir, detached });
@@ -147,7 +158,7 @@ async function startVmm(context: BootContext): Promise<void> {
   cleanup.push('vmm', () => vmm.dispose());
   context.process = vmm;
   context.onVmm(vmm);
-  await vmm.waitUntilReady(remaining(context), context.signal);
+  await vmm.waitUntilReady(remaining(context), signal);
 }
 
 async function connectAgent(context: BootContext): Promise<void> {

@@ -156,7 +156,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
       detached: this.#options.detached ?? false,
       prepare: this.#options.prepare,
       signal: linked.signal,
-      deadline: Date.now() + (options.timeoutMs ?? DEFAULT_START_TIMEOUT_MS),
+      deadline: performance.now() + (options.timeoutMs ?? DEFAULT_START_TIMEOUT_MS),
       cleanup: new CleanupStack(),
       onVmm: (vmm) => {
         this.#console = pumpConsole(vmm, this);

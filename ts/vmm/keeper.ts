@@ -23,7 +23,7 @@ interface Hello {
   vmmPid: number;
   vmmStartTime: string;
   bootId: string;
-  error?: { code: 'VMM_SPAWN_FAILED'; message: string };
+  error?: { code: 'VMM_SPAWN_FAILED' | 'KEEPER_FAILED'; message: string };
 }
 
 export interface Keeper {
@@ -62,7 +62,8 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
       keeperFailed(options.id, 'no word of it'),
     );
     if (hello.error) {
-      throw new SmartVMError('VMM_SPAWN_FAILED', `${options.command[0]} could not be started: ${hello.error.message}`);
+      const what = hello.error.code === 'VMM_SPAWN_FAILED' ? options.command[0] : `the keeper of VM ${options.id}`;
+      throw new SmartVMError(hello.error.code, `${what} could not be started: ${hello.error.message}`);
     }
     for (const handle of [child, child.stdin, child.stdout, child.stderr] as { unref?: () => void }[]) {
       handle.unref?.();

@@ -82,13 +82,13 @@ export class VmmProcess {
    * @throws SmartVMError VMM_EXITED with the tail of its output, BOOT_TIMEOUT, CANCELED
    */
   async waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<void> {
-    const deadline = Date.now() + timeoutMs;
+    const deadline = performance.now() + timeoutMs;
     while (this.#exit === undefined) {
       throwIfCanceled(signal, `the start of VM ${this.#options.id}`);
       if (existsSync(this.#options.socketPath) && (await this.#answers(deadline, signal))) {
         return;
       }
-      if (Date.now() >= deadline) {
+      if (performance.now() >= deadline) {
         throw await this.describe('BOOT_TIMEOUT', `its API did not answer within ${timeoutMs} ms`);
       }
       await delay(POLL_MS, signal);
@@ -158,7 +158,7 @@ export class VmmProcess {
 
   async #answers(deadline: number, signal: AbortSignal): Promise<boolean> {
     try {
-      const options = { timeoutMs: Math.max(1, deadline - Date.now()), signal };
+      const options = { timeoutMs: Math.max(1, deadline - performance.now()), signal };
       this.#version = (await this.api.describeInstance(options)).vmm_version;
       return true;
     } catch {

@@ -44,7 +44,12 @@ func init() {
 
 func main() {
 	if err := run(); err != nil {
-		announce(map[string]any{"error": map[string]string{"code": "VMM_SPAWN_FAILED", "message": err.Error()}})
+		code := "KEEPER_FAILED"
+		var spawn *spawnError
+		if errors.As(err, &spawn) {
+			code = "VMM_SPAWN_FAILED"
+		}
+		announce(map[string]any{"error": map[string]string{"code": code, "message": err.Error()}})
 		os.Exit(1)
 	}
 }

@@ -41,11 +41,18 @@ type vmm struct {
 	drained   sync.WaitGroup
 }
 
+// spawnError is a VMM that could not be executed, rather than a keeper that failed.
+type spawnError struct{ err error }
+
+func (e *spawnError) Error() string { return e.err.Error() }
+
+func (e *spawnError) Unwrap() error { return e.err }
+
 // spawn starts the VMM in a session of its own, away from the terminal's Ctrl-C. It must run on the main thread.
 func spawn(argv []string, console, log *ringlog.Log) (*vmm, error) {
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
-		return nil, err
+		return nil, &spawnError{err}
 	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, os.NewSyscallError("prctl", err)
@@ -73,7 +80,7 @@ func spawn(argv []string, console, log *ringlog.Log) (*vmm, error) {
 		unix.Close(fd)
 	}
 	if err != nil {
-		return nil, &os.PathError{Op: "exec", Path: path, Err: err}
+		return nil, &spawnError{&os.PathError{Op: "exec", Path: path, Err: err}}
 	}
 	v := &vmm{startedAt: time.Now(), process: process, stdin: stdinWriter, console: console, log: log}
 	// Before anything is reaped: a VMM that has died at once is still in /proc.

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { SmartVMError } from '../../../ts/errors.js';
 import { CleanupStack } from '../../../ts/util/cleanup-stack.js';
 
 describe('CleanupStack', () => {
@@ -31,12 +32,12 @@ describe('CleanupStack', () => {
     });
     const error = await stack.unwind().then(
       () => undefined,
-      (reason: unknown) => reason as AggregateError,
+      (reason: unknown) => reason as SmartVMError,
     );
     expect(ran).toBe(1);
-    expect(error).toBeInstanceOf(AggregateError);
-    expect(error?.errors.map((each: Error) => each.cause)).toEqual([second, first]);
-    expect(error?.message).toBe("undo of 'throws' failed; undo of 'rejects' failed");
+    expect(error).toMatchObject({ name: 'SmartVMError', code: 'CLEANUP_FAILED' });
+    expect((error?.cause as AggregateError).errors.map((each: Error) => each.cause)).toEqual([second, first]);
+    expect(error?.message).toBe("undo of 'throws' failed: second; undo of 'rejects' failed: first");
   });
 
   test('runs also what an undo pushes', async () => {
