@@ -36,7 +36,7 @@ describe('CleanupStack', () => {
     );
     expect(ran).toBe(1);
     expect(error).toMatchObject({ name: 'SmartVMError', code: 'CLEANUP_FAILED' });
-    expect((error?.cause as AggregateError).errors.map((each: Error) => each.cause)).toEqual([second, first]);
+    expect((error as { cause: AggregateError }).cause.errors.map((each: Error) => each.cause)).toEqual([second, first]);
     expect(error?.message).toBe("undo of 'throws' failed: second; undo of 'rejects' failed: first");
   });
 
