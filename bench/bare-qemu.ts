@@ -5,10 +5,11 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { promisify } from 'node:util';
-import { generateVmKeys, type VmKeys } from '../ts/guest/keys.js';
+import { generateVmKeys } from '../ts/guest/keys.js';
 import type { BootImage } from '../ts/images/image-manager.js';
 import { perVmInitramfs } from '../ts/images/initramfs.js';
 import { createOverlayDrive } from '../ts/images/overlay.js';
+import { guestConfig } from '../ts/launch.js';
 import { Qmp } from '../ts/qemu/machine/qmp.js';
 import { GuestPort } from '../ts/qemu/vsock/guest-port.js';
 import type { SmartVM } from '../ts/smartvm.js';
@@ -97,28 +98,10 @@ async function joinGuest(guest: GuestPort, socket: Socket): Promise<void> {
 
 async function prepareFiles(image: BootImage, directory: string): Promise<void> {
   const keys = await generateVmKeys();
-  await perVmInitramfs(image.initramfsPath, join(directory, INITRAMFS), guestConfig(image, keys));
+  await perVmInitramfs(image.initramfsPath, join(directory, INITRAMFS), guestConfig('bare', {}, image, keys));
   await createOverlayDrive(join(directory, 'cache'), join(directory, OVERLAY), DISK_SIZE_MIB);
   await writeFile(join(directory, 'id_ed25519'), keys.clientKey, { mode: 0o600 });
   await writeFile(join(directory, 'known_hosts'), `guest ssh-ed25519 ${keys.hostPublicKey}\n`);
-}
-
-function guestConfig(image: BootImage, keys: VmKeys): object {
-  return {
-    protocol: 1,
-    id: 'bare',
-    hostname: 'bare',
-    root: {
-      device: '/dev/vda',
-      fsType: image.rootfs.fsType,
-      readOnly: true,
-      overlay: { device: '/dev/vdb', fsType: 'ext4' },
-    },
-    hostKey: keys.hostKey,
-    authorizedKeys: [keys.clientPublicKey],
-    seed: keys.seed,
-    timeMs: Date.now(),
-  };
 }
 
 function sshArguments(directory: string, bridge: Server): string[] {

@@ -77,7 +77,7 @@ export async function prepareFiles(
 }
 
 /** What the agent reads in /smartvm/config.json; drives have the names that their order gives them. */
-function guestConfig(id: string, options: LaunchOptions, image: BootImage, keys: VmKeys): object {
+export function guestConfig(id: string, options: LaunchOptions, image: BootImage, keys: VmKeys): object {
   return {
     protocol: AGENT_PROTOCOL,
     id,

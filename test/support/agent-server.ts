@@ -5,6 +5,7 @@ import type { SmartVMError } from '../../ts/errors.js';
 import { GuestConnection } from '../../ts/guest/connection.js';
 import { generateVmKeys, type VmKeys } from '../../ts/guest/keys.js';
 import { type ScratchDirectory, scratchDirectory } from './scratch.js';
+import { closeServer } from './unix-server.js';
 
 /** One exec request, as the server has it. */
 export interface ExecRequest {
@@ -97,12 +98,7 @@ export async function agentServer(
     signals,
     asked: () => asked,
     async [Symbol.asyncDispose]() {
-      const closed = once(net, 'close');
-      net.close();
-      for (const socket of sockets) {
-        socket.destroy();
-      }
-      await closed;
+      await closeServer(net, sockets);
       await scratch[Symbol.asyncDispose]();
     },
   };

@@ -65,15 +65,20 @@ async function serve(server: Server): Promise<UnixServer> {
       return mostSockets;
     },
     async [Symbol.asyncDispose]() {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of sockets) {
-        socket.destroy();
-      }
-      await closed;
+      await closeServer(server, sockets);
       await scratch[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Closes a server and what is still connected to it. */
+export async function closeServer(server: Server, sockets: Iterable<Socket>): Promise<void> {
+  const closed = once(server, 'close');
+  server.close();
+  for (const socket of sockets) {
+    socket.destroy();
+  }
+  await closed;
 }
 
 /** A client that is destroyed with its scope. */

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { connectVsock } from '../../../ts/guest/vsock.js';
 import { until } from '../../support/leftovers.js';
 import { scratchDirectory } from '../../support/scratch.js';
+import { closeServer } from '../../support/unix-server.js';
 
 interface VsockServer extends AsyncDisposable {
   readonly udsPath: string;
@@ -26,12 +27,7 @@ async function vsockServer(onConnect: (socket: Socket, line: string) => void): P
     udsPath: scratch.file('vsock.sock'),
     sockets,
     async [Symbol.asyncDispose]() {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of sockets) {
-        socket.destroy();
-      }
-      await closed;
+      await closeServer(server, sockets);
       await scratch[Symbol.asyncDispose]();
     },
   };
