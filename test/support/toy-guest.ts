@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 const SOURCE = fileURLToPath(new URL('../fixtures/toy-guest.S', import.meta.url));
 const FLAGS = ['-nostdlib', '-static', '-no-pie', '-Wl,-Ttext=0x1000000', '-Wl,--build-id=none'];

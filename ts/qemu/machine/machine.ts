@@ -45,7 +45,7 @@ export class Machine {
     const incoming = spec.incoming ? 'pipe' : 'ignore';
     // QEMU ends with this process, however that ends: the kernel sees to it.
     this.#process = spawn('setpriv', ['--pdeathsig', 'KILL', qemuBinary(spec.arch), ...qemuArguments(spec)], {
-      stdio: [...console, 'pipe', 'pipe', vsock ? 'pipe' : 'ignore', ...taps, incoming],
+      stdio: [...console, 'pipe', 'pipe', vsock && !spec.vsockPath ? 'pipe' : 'ignore', ...taps, incoming],
     });
     this.#process.stderr?.on('data', (chunk: Buffer) => this.#onStderr(chunk));
     this.#qmp = new Qmp(this.#process.stdio[QMP_FD] as Duplex, (event) => this.#onEvent(event));
@@ -120,7 +120,9 @@ export class Machine {
   async #bringUp(steps: () => readonly Promise<unknown>[]): Promise<this> {
     try {
       const channel = this.#process.stdio[VSOCK_FD] as Duplex | null | undefined;
-      await this.#vsock?.plug(channel as Duplex);
+      if (channel) {
+        await this.#vsock?.plug(channel);
+      }
       await Promise.all([this.#qmp.execute('qmp_capabilities'), ...steps()]);
       return this;
     } catch (error) {
