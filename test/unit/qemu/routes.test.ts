@@ -70,6 +70,8 @@ describe('the controllers', () => {
     ['PUT', '/actions', { action_type: 'InstanceStart' }],
   ] as const)('%s %s is not legal after the start', (method, path, body) => {
     const { action } = parse(method, path, body);
-    expect(runtimeHandlers(new Vmm('a'), {} as Machine, { path: '/dev/null', offset: 0 })).not.toHaveProperty(action.name);
+    expect(runtimeHandlers(new Vmm('a'), {} as Machine, { path: '/dev/null', offset: 0 })).not.toHaveProperty(
+      action.name,
+    );
   });
 });
