@@ -20,7 +20,7 @@ const DEVICES = `${RESTORE} Failed to build microVM from snapshot: Failed to res
 const MEMORY = `${RESTORE} Failed to load guest memory: Error creating guest memory from`;
 
 /** A machine that was loaded, paused, and where its memory is. */
-export interface LoadedMachine {
+interface LoadedMachine {
   readonly machine: Machine;
   readonly memory: GuestMemory;
 }
