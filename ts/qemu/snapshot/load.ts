@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -161,7 +162,7 @@ async function restoreMachine(resources: VmResources, state: MachineState): Prom
   try {
     const loaded = await bringUp(resources, state, vsockPath === undefined ? {} : { vsockPath });
     if (folder !== undefined && vsockPath !== undefined) {
-      const removed = () => rm(folder, { recursive: true, force: true });
+      const removed = () => rmSync(folder, { recursive: true, force: true }); // at once: the process may be about to end
       resources.vsock?.plugAfterClose(() => connectOnce(vsockPath).finally(removed));
       void loaded.machine.ended.then(removed);
     }
