@@ -1,4 +1,5 @@
 import { renderErrorTable } from './error-table.js';
+import { renderFeatureTable } from './feature-table.js';
 import { renderLifecycle } from './lifecycle-document.js';
 import { renderVersions } from './versions-document.js';
 
@@ -7,4 +8,5 @@ export const DOCUMENTS: Readonly<Record<string, () => string>> = {
   'errors.md': renderErrorTable,
   'lifecycle.md': renderLifecycle,
   'versions.md': renderVersions,
+  'vmm.md': renderFeatureTable,
 };

@@ -21,7 +21,7 @@ export interface RawAnswer {
 }
 
 /** Values for the `{names}` in the strings of steps. */
-export type Names = Readonly<Record<string, string>>;
+type Names = Readonly<Record<string, string>>;
 
 /** A VMM as a program that answers on a socket: nothing of ours stands between it and the test. */
 export class RawVmm implements AsyncDisposable {

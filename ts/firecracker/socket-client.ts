@@ -1,7 +1,7 @@
 import type { Dispatcher, Pool } from 'undici';
-import { linkSignals } from '../util/deadline.js';
 import { assertSocketPath } from '../util/socket-path.js';
 import { type ApiCall, ApiError, refusal, transportError } from './api-error.js';
+import { type ExchangeRequest, exchange } from './exchange.js';
 
 export interface SocketClientOptions {
   /** Path of the API's Unix socket, at most 107 bytes. */
@@ -20,8 +20,6 @@ export interface CallOptions {
 const DEFAULT_TIMEOUT_MS = 10_000;
 /** Firecracker serves 10 connections and answers the eleventh with 503; others may want theirs. */
 const MAX_CONNECTIONS = 4;
-/** The largest answers are `GET /vm/config` and `GET /mmds`, of at most a few hundred KiB. */
-const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
 /** Firecracker's default for `--http-api-max-payload-size`. */
 const PAYLOAD_LIMIT_BYTES = 51_200;
 /** Firecracker keeps idle connections; so do we, for as long as a client lives. */
@@ -67,30 +65,22 @@ export class SocketClient {
   /** Any call: the JSON of a 2xx answer, or undefined when it has no body (204). */
   async request(method: Dispatcher.HttpMethod, path: string, body?: unknown, options?: CallOptions): Promise<unknown> {
     const call = { method, path, socketPath: this.socketPath };
-    const timeoutMs = options?.timeoutMs ?? this.#timeoutMs;
-    using linked = linkSignals([options?.signal], timeoutMs);
-    try {
-      const response = await this.#send(call, body, linked.signal);
-      const text = await readText(response, call);
-      if (response.statusCode >= 400) {
-        throw refusal(call, response.statusCode, text);
-      }
-      return text === '' ? undefined : parseJson(text, call, response.statusCode);
-    } catch (error) {
-      if (linked.timedOut && !(error instanceof ApiError)) {
-        throw new ApiError('API_TIMEOUT', `no answer within ${timeoutMs} ms`, call, { cause: error });
-      }
-      throw typed(error, call, linked.signal.aborted);
+    const limits = { timeoutMs: options?.timeoutMs ?? this.#timeoutMs, signal: options?.signal };
+    const { status, text } = await exchange(await this.#open(call), call, payload(body), limits);
+    if (status >= 400) {
+      throw refusal(call, status, text);
     }
+    return text === '' ? undefined : parseJson(text, call, status);
   }
 
   /** The body of a GET as it comes, for as long as it comes: no deadline, only the signal ends it early. */
   async *stream(path: string, signal?: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
     const call = { method: 'GET', path, socketPath: this.socketPath };
     try {
-      const response = await this.#send(call, undefined, signal);
+      const pool = await this.#open(call);
+      const response = await pool.request({ method: 'GET', path, ...(signal ? { signal } : {}) });
       if (response.statusCode >= 400) {
-        throw refusal(call, response.statusCode, await readText(response, call));
+        throw refusal(call, response.statusCode, await response.body.text());
       }
       yield* response.body as AsyncIterable<Buffer>;
     } catch (error) {
@@ -113,16 +103,12 @@ export class SocketClient {
     await (await this.#pool)?.destroy();
   }
 
-  async #send(call: ApiCall, body: unknown, signal: AbortSignal | undefined): Promise<Dispatcher.ResponseData> {
+  async #open(call: ApiCall): Promise<Pool> {
     if (this.#closed) {
       throw new ApiError('API_UNREACHABLE', 'the client is closed', call);
     }
-    const request = { method: call.method as Dispatcher.HttpMethod, path: call.path, ...payload(body) };
     this.#pool ??= openPool(this.socketPath);
-    const pool = await this.#pool;
-    // Firecracker reads the rest of a body that it refuses for its size as the next request: none may follow.
-    const reset = (request.body?.length ?? 0) > PAYLOAD_LIMIT_BYTES;
-    return await pool.request({ ...request, reset, ...(signal ? { signal } : {}) });
+    return await this.#pool;
   }
 }
 
@@ -140,27 +126,18 @@ async function openPool(socketPath: string): Promise<Pool> {
 }
 
 /** A body of known length: undici then sends Content-Length, which Firecracker insists on. */
-function payload(body: unknown): { body?: Buffer; headers?: Record<string, string> } {
+function payload(body: unknown): ExchangeRequest {
   if (body === undefined) {
     return {};
   }
-  if (body instanceof Uint8Array) {
-    return { body: Buffer.from(body), headers: { 'content-type': 'application/octet-stream' } };
-  }
-  return { body: Buffer.from(JSON.stringify(body)), headers: { 'content-type': 'application/json' } };
-}
-
-async function readText(response: Dispatcher.ResponseData, call: ApiCall): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > MAX_ANSWER_BYTES) {
-      throw new ApiError('API_BAD_ANSWER', `the answer is over ${MAX_ANSWER_BYTES} bytes`, call);
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+  const isBytes = body instanceof Uint8Array;
+  const bytes = isBytes ? Buffer.from(body) : Buffer.from(JSON.stringify(body));
+  return {
+    body: bytes,
+    headers: { 'content-type': isBytes ? 'application/octet-stream' : 'application/json' },
+    // Firecracker reads the rest of a body that it refuses for its size as the next request: none may follow.
+    reset: bytes.length > PAYLOAD_LIMIT_BYTES,
+  };
 }
 
 function parseJson(text: string, call: ApiCall, status: number): unknown {

@@ -22,7 +22,7 @@ export interface VmmProcessOptions {
   detached?: boolean | undefined;
 }
 
-const POLL_MS = 3;
+const POLL_MS = 1;
 const EXIT_NEWS_MS = 500;
 const KILL_ORDER_MS = 2_000;
 const CONSOLE_TAIL_LINES = 50;

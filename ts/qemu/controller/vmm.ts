@@ -12,10 +12,10 @@ export const API_VERSION = '1.17.0-dev';
 
 const DEFAULT_MMDS_LIMIT_BYTES = 51_200;
 
-export type VmState = 'Not started' | 'Running' | 'Paused';
+type VmState = 'Not started' | 'Running' | 'Paused';
 
 /** How it ended: with its machine, or because a snapshot could not be loaded, after which nothing can be told of its state. */
-export type VmmEnd = MachineEnd | { readonly by: 'failed-load' };
+type VmmEnd = MachineEnd | { readonly by: 'failed-load' };
 
 /** The VM behind the API. Its state decides which controller an action reaches; only that controller changes it. */
 export class Vmm {

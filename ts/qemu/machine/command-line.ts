@@ -39,6 +39,8 @@ export interface MachineSpec {
   readonly hasVsock: boolean;
   /** The machine waits for the state of its devices, out of a snapshot. */
   readonly incoming?: boolean;
+  /** Where QEMU listens for the host's end of the vsock, which is not there yet; it inherits it otherwise. */
+  readonly vsockPath?: string;
   /** The memory of the snapshot, to be mapped privately. */
   readonly memoryFile?: string;
 }
@@ -71,7 +73,7 @@ export function qemuArguments(spec: MachineSpec): string[] {
     ...spec.drives.flatMap(driveArguments),
     ...spec.interfaces.flatMap(interfaceArguments),
     ...spec.pmem.flatMap(pmemArguments),
-    ...(spec.hasVsock ? vsockArguments() : []),
+    ...(spec.hasVsock ? vsockArguments(spec.vsockPath) : []),
     ...(spec.entropy ? entropyArguments(spec.entropy) : []),
     ...(spec.memoryHotplug ? memoryHotplugArguments(spec.memoryHotplug) : []),
   ];
@@ -194,9 +196,10 @@ function interfaceArguments({ config, mac }: CheckedInterface, index: number): s
   ];
 }
 
-function vsockArguments(): string[] {
+function vsockArguments(path: string | undefined): string[] {
+  const end = path === undefined ? `fd=${VSOCK_FD}` : `path=${path.replaceAll(',', ',,')},server=on,wait=off`;
   return [
-    ...['-chardev', `socket,id=vsock,fd=${VSOCK_FD}`],
+    ...['-chardev', `socket,id=vsock,${end}`],
     ...['-device', 'virtio-serial-pci,id=vsock-bus,max_ports=2'],
     ...['-device', `virtserialport,id=vsock-port,bus=vsock-bus.0,chardev=vsock,name=${VSOCK_PORT_NAME}`],
   ];

@@ -12,6 +12,13 @@ const MAX_CONFIG_BYTES = MIB;
 const HEADER_BYTES = 0x206;
 const ELF_HEADER_BYTES = 64;
 const ELF_LITTLE_ENDIAN = 1;
+const ELF_PHOFF = 0x20;
+const ELF_PHENTSIZE = 0x36;
+const ELF_PHNUM = 0x38;
+const PROGRAM_HEADER_BYTES = 56;
+const PT_LOAD = 1;
+const PH_PADDR = 0x18;
+const PH_FILESZ = 0x20;
 const BZIMAGE_MAGIC_OFFSET = 0x202;
 
 /**
@@ -36,26 +43,58 @@ export async function checkKernel(path: string): Promise<void> {
   }
 }
 
+const kernelFault = (format: string, reason: string) =>
+  new Fault(
+    `Start microvm error: System configuration error: Cannot load kernel due to invalid memory configuration or invalid kernel image: Kernel Loader: failed to load ${format} kernel image: Kernel Loader: ${reason}`,
+  );
+
 /** QEMU would refuse these too, but not say why. */
 async function checkFormat(file: FileHandle): Promise<void> {
-  const refuse = (format: string, reason: string) =>
-    new Fault(
-      `Start microvm error: System configuration error: Cannot load kernel due to invalid memory configuration or invalid kernel image: Kernel Loader: failed to load ${format} kernel image: Kernel Loader: ${reason}`,
-    );
   const header = await file
     .read({ buffer: Buffer.alloc(HEADER_BYTES), position: 0 })
     .then(({ buffer, bytesRead }) => buffer.subarray(0, bytesRead))
     .catch(() => Buffer.alloc(0)); // a directory can be opened, but not read
   if (header.length < ELF_HEADER_BYTES) {
-    throw refuse('ELF', 'Unable to read elf header');
+    throw kernelFault('ELF', 'Unable to read elf header');
   }
   if (header.toString('latin1', 0, 4) === '\x7fELF') {
     if (header[5] !== ELF_LITTLE_ENDIAN) {
-      throw refuse('ELF', 'Trying to load big-endian binary on little-endian machine');
+      throw kernelFault('ELF', 'Trying to load big-endian binary on little-endian machine');
     }
   } else if (header.toString('latin1', BZIMAGE_MAGIC_OFFSET, BZIMAGE_MAGIC_OFFSET + 4) !== 'HdrS') {
-    throw refuse('bzImage', 'Invalid bzImage');
+    throw kernelFault('bzImage', 'Invalid bzImage');
   }
+}
+
+/**
+ * Refuses an ELF kernel that the guest's memory has no room for. QEMU would start it all the same.
+ * @throws Fault
+ */
+export async function checkKernelFits(path: string, memSizeMib: number): Promise<void> {
+  const file = await open(path);
+  try {
+    const header = (await file.read({ buffer: Buffer.alloc(ELF_HEADER_BYTES), position: 0 })).buffer;
+    if (process.arch !== 'x64' || header.toString('latin1', 0, 4) !== '\x7fELF') {
+      return;
+    }
+    const [size, count] = [header.readUInt16LE(ELF_PHENTSIZE), header.readUInt16LE(ELF_PHNUM)];
+    const position = Number(header.readBigUInt64LE(ELF_PHOFF));
+    const table = (await file.read({ buffer: Buffer.alloc(Math.max(1, size * count)), position })).buffer;
+    for (let index = 0; index < count && size >= PROGRAM_HEADER_BYTES; index++) {
+      if (segmentEnd(table.subarray(index * size)) > memSizeMib * MIB) {
+        throw kernelFault('ELF', 'Unable to read kernel image');
+      }
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** Where the content of a segment ends in the guest's memory; 0 for one that is not loaded. */
+function segmentEnd(header: Buffer): number {
+  return header.readUInt32LE(0) === PT_LOAD
+    ? Number(header.readBigUInt64LE(PH_PADDR)) + Number(header.readBigUInt64LE(PH_FILESZ))
+    : 0;
 }
 
 /** What CONFIG_IKCONFIG put into an uncompressed kernel. */

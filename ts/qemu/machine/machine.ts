@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
+import type { MachineConfig } from '../api/bodies.js';
 import { Fault } from '../fault.js';
 import type { VsockDevice } from '../vsock/device.js';
 import { MachineBalloon } from './balloon.js';
@@ -12,11 +13,15 @@ const STDERR_TAIL_BYTES = 4096;
 /** How long QEMU may take to leave after `quit` before it is killed. */
 const QUIT_MS = 1000;
 
+const NO_MEMORY = 'Invalid Memory Configuration: Cannot create mmap region: Cannot allocate memory (os error 12)';
+const NO_HUGE_PAGES =
+  'System configuration error: Cannot load kernel due to invalid memory configuration or invalid kernel image: Kernel Loader: failed to load ELF kernel image: Kernel Loader: Unable to read kernel image';
+
 /** How a machine ended: by its guest, or QEMU by itself with these last words. */
 export type MachineEnd = { readonly by: 'guest' } | { readonly by: 'crash'; readonly reason: string };
 
 /** What a machine is joined to besides what its arguments name. */
-export interface MachineConnections {
+interface MachineConnections {
   readonly vsock: VsockDevice | undefined;
   /** What the serial port writes to instead of standard output; nothing is read then. */
   readonly serialFd: number | undefined;
@@ -45,7 +50,7 @@ export class Machine {
     const incoming = spec.incoming ? 'pipe' : 'ignore';
     // QEMU ends with this process, however that ends: the kernel sees to it.
     this.#process = spawn('setpriv', ['--pdeathsig', 'KILL', qemuBinary(spec.arch), ...qemuArguments(spec)], {
-      stdio: [...console, 'pipe', 'pipe', vsock ? 'pipe' : 'ignore', ...taps, incoming],
+      stdio: [...console, 'pipe', 'pipe', vsock && !spec.vsockPath ? 'pipe' : 'ignore', ...taps, incoming],
     });
     this.#process.stderr?.on('data', (chunk: Buffer) => this.#onStderr(chunk));
     this.#qmp = new Qmp(this.#process.stdio[QMP_FD] as Duplex, (event) => this.#onEvent(event));
@@ -67,7 +72,7 @@ export class Machine {
     return await machine
       .#bringUp(() => [machine.#setUpDevices(), machine.resume()])
       .catch((error: Error) => {
-        throw startFault(error.message);
+        throw startFault(error.message, spec.machineConfig);
       });
   }
 
@@ -120,7 +125,9 @@ export class Machine {
   async #bringUp(steps: () => readonly Promise<unknown>[]): Promise<this> {
     try {
       const channel = this.#process.stdio[VSOCK_FD] as Duplex | null | undefined;
-      await this.#vsock?.plug(channel as Duplex);
+      if (channel) {
+        await this.#vsock?.plug(channel);
+      }
       await Promise.all([this.#qmp.execute('qmp_capabilities'), ...steps()]);
       return this;
     } catch (error) {
@@ -196,9 +203,9 @@ export class Machine {
 }
 
 /** QEMU's reason as an answer of the API; in Firecracker's words where it has some for it. */
-function startFault(reason: string): Fault {
+function startFault(reason: string, { huge_pages }: MachineConfig): Fault {
   const noMemory = /cannot set up guest memory|unable to map backing store for guest RAM/.test(reason);
-  return new Fault(
-    `Start microvm error: ${noMemory ? 'Invalid Memory Configuration: Cannot create mmap region: Cannot allocate memory (os error 12)' : reason}`,
-  );
+  // Huge pages are reserved as they are touched, which the kernel's image is the first to do.
+  const words = huge_pages === '2M' ? NO_HUGE_PAGES : NO_MEMORY;
+  return new Fault(`Start microvm error: ${noMemory ? words : reason}`);
 }

@@ -5,7 +5,7 @@ import type { VmResources } from '../resources/resources.js';
 import { openSerialOutput } from '../resources/serial.js';
 import { chooseAccelerator } from './accelerator.js';
 import type { MachineSpec } from './command-line.js';
-import { checkInitrd } from './kernel.js';
+import { checkInitrd, checkKernelFits } from './kernel.js';
 import { Machine } from './machine.js';
 
 /**
@@ -24,6 +24,7 @@ export async function startMachine(resources: VmResources, kernelCheck: Promise<
     'Start microvm error: Failed to create device manager:',
     async (serialFd) => {
       await kernelCheck;
+      await checkKernelFits(bootSource.config.kernel_image_path, machineConfig.mem_size_mib);
       const { initrd_path: initrd } = bootSource.config;
       if (initrd !== null) {
         await checkInitrd(initrd, machineConfig.mem_size_mib);

@@ -1,7 +1,7 @@
 import { type JsonValue, jsonText } from '../api/json-value.js';
 import { Fault } from '../fault.js';
 
-export type MmdsVersion = 'V1' | 'V2';
+type MmdsVersion = 'V1' | 'V2';
 
 /** The metadata of the microVM, as the API sees it. */
 export class MmdsStore {

@@ -14,6 +14,8 @@ export interface SnapshotConfig {
   readonly interfaces: readonly { readonly config: NetworkInterface; readonly mac: string }[];
   readonly mmds: MmdsConfig | null;
   readonly vsock: Vsock | null;
+  /** The guest's agent was in the middle of a connection. */
+  readonly vsockIsOpen: boolean;
   readonly balloon: Balloon | null;
   readonly entropy: Entropy | null;
   readonly pmem: readonly Pmem[];
@@ -31,6 +33,7 @@ export function snapshotConfig(resources: VmResources, accelerator: Accelerator)
     interfaces: resources.interfaces.all.map(({ config, mac }) => ({ config, mac })),
     mmds: config['mmds-config'],
     vsock: config.vsock && { vsock_id: null, ...config.vsock },
+    vsockIsOpen: resources.vsock?.isGuestOpen ?? false,
     balloon: config.balloon,
     entropy: config.entropy,
     pmem: config.pmem,

@@ -1,4 +1,9 @@
-import { open, stat } from 'node:fs/promises';
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { mkdtemp, open, rm, stat } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { SnapshotLoad } from '../api/snapshot-bodies.js';
 import { Fault, osErrorText } from '../fault.js';
 import { chooseAccelerator } from '../machine/accelerator.js';
@@ -16,7 +21,7 @@ const DEVICES = `${RESTORE} Failed to build microVM from snapshot: Failed to res
 const MEMORY = `${RESTORE} Failed to load guest memory: Error creating guest memory from`;
 
 /** A machine that was loaded, paused, and where its memory is. */
-export interface LoadedMachine {
+interface LoadedMachine {
   readonly machine: Machine;
   readonly memory: GuestMemory;
 }
@@ -36,7 +41,7 @@ export async function loadSnapshot(resources: VmResources, load: SnapshotLoad): 
   checkHost(config);
   await restoreDevices(resources, config);
   return await withSerialOutput(resources, `${RESTORE} Failed to build microVM from snapshot:`, (serialFd) =>
-    restoreMachine(resources, { serialFd, memoryFile, devices }),
+    restoreMachine(resources, { serialFd, memoryFile, devices, vsockIsOpen: config.vsockIsOpen }),
   );
 }
 
@@ -147,28 +152,45 @@ interface MachineState {
   readonly serialFd: number | undefined;
   readonly memoryFile: string;
   readonly devices: Buffer;
+  readonly vsockIsOpen: boolean;
 }
 
 /** @throws Fault */
-async function restoreMachine(
-  resources: VmResources,
-  { serialFd, memoryFile, devices }: MachineState,
-): Promise<LoadedMachine> {
-  const spec = { ...(await machineSpec(resources)), bootSource: undefined, incoming: true };
-  const connections = { vsock: resources.vsock, serialFd };
+async function restoreMachine(resources: VmResources, state: MachineState): Promise<LoadedMachine> {
+  const folder = state.vsockIsOpen ? await mkdtemp(join(tmpdir(), 'smartvm-qemu-')) : undefined;
+  const vsockPath = folder && join(folder, 'vsock');
   try {
-    if (!resources.balloon) {
-      const machine = await Machine.restore({ ...spec, memoryFile }, connections, devices);
-      const { ino } = await stat(memoryFile);
-      return { machine, memory: await findPrivateMapping(machine.pid, ino) };
+    const loaded = await bringUp(resources, state, vsockPath === undefined ? {} : { vsockPath });
+    if (folder !== undefined && vsockPath !== undefined) {
+      const removed = () => rmSync(folder, { recursive: true, force: true }); // at once: the process may be about to end
+      resources.vsock?.plugAfterClose(() => connectOnce(vsockPath).finally(removed));
+      void loaded.machine.ended.then(removed);
     }
-    // What a balloon takes from the guest, QEMU cuts out of the file, private or not: such a machine gets memory of its own.
-    const size = spec.machineConfig.mem_size_mib * MIB;
-    const machine = await Machine.restore(spec, connections, devices, (pid) => fillMemory(pid, memoryFile, size));
-    return { machine, memory: await findMemfd(machine.pid) };
+    return loaded;
   } catch (cause) {
+    if (folder !== undefined) {
+      await rm(folder, { recursive: true, force: true });
+    }
     throw new Fault(`${DEVICES} ${(cause as Error).message}`);
   }
+}
+
+async function bringUp(
+  resources: VmResources,
+  { serialFd, memoryFile, devices }: MachineState,
+  vsock: { readonly vsockPath?: string },
+): Promise<LoadedMachine> {
+  const spec = { ...(await machineSpec(resources)), bootSource: undefined, incoming: true, ...vsock };
+  const connections = { vsock: resources.vsock, serialFd };
+  if (!resources.balloon) {
+    const machine = await Machine.restore({ ...spec, memoryFile }, connections, devices);
+    const { ino } = await stat(memoryFile);
+    return { machine, memory: await findPrivateMapping(machine.pid, ino) };
+  }
+  // What a balloon takes from the guest, QEMU cuts out of the file, private or not: such a machine gets memory of its own.
+  const size = spec.machineConfig.mem_size_mib * MIB;
+  const machine = await Machine.restore(spec, connections, devices, (pid) => fillMemory(pid, memoryFile, size));
+  return { machine, memory: await findMemfd(machine.pid) };
 }
 
 async function fillMemory(pid: number, memoryFile: string, sizeBytes: number): Promise<void> {
@@ -178,4 +200,10 @@ async function fillMemory(pid: number, memoryFile: string, sizeBytes: number): P
   } finally {
     await target.close();
   }
+}
+
+async function connectOnce(path: string): Promise<Socket> {
+  const socket = connect(path);
+  await once(socket, 'connect');
+  return socket;
 }

@@ -19,7 +19,7 @@ const MAX_BYTES = 10_000_000;
 const VERSION = 1;
 export const SNAPSHOT_VERSION = `${VERSION}.0.0`;
 
-export interface StateFile {
+interface StateFile {
   readonly config: unknown;
   readonly devices: Buffer;
 }

@@ -4,7 +4,7 @@ import { openNonblocking } from '../resources/serial.js';
 import { LineSink } from './line-sink.js';
 
 /** Where a line of the log comes from: the thread and the module that say it in Firecracker, so that its filters work. */
-export interface LogSource {
+interface LogSource {
   readonly thread: 'fc_api' | 'main';
   readonly module: string;
   readonly origin: string;

@@ -17,6 +17,8 @@ export class VsockDevice {
   readonly #config: Vsock;
   readonly #server: Server;
   #guest: GuestPort | undefined;
+  #isGuestOpen = false;
+  #reconnect: (() => Promise<Duplex>) | undefined;
   #lastLocalPort = FIRST_LOCAL_PORT - 1;
 
   private constructor(config: Vsock) {
@@ -48,11 +50,37 @@ export class VsockDevice {
   async plug(channel: Duplex): Promise<void> {
     const { GuestPort } = await import('./guest-port.js');
     this.#guest = new GuestPort(channel);
+    this.#guest.setOpen(this.#isGuestOpen);
   }
 
   /** The guest opened or closed its end; until it is open, dials are refused. */
   setGuestOpen(open: boolean): void {
-    this.#guest?.setOpen(open);
+    const wasOpen = this.#isGuestOpen;
+    this.#isGuestOpen = open;
+    if (!this.#reconnect) {
+      this.#guest?.setOpen(open);
+    } else if (wasOpen) {
+      const connect = this.#reconnect;
+      this.#reconnect = undefined;
+      void connect().then(
+        (channel) => this.plug(channel),
+        () => undefined, // QEMU has ended
+      );
+    }
+  }
+
+  /** Whether the guest has its end open. */
+  get isGuestOpen(): boolean {
+    return this.#isGuestOpen;
+  }
+
+  /**
+   * Joins the device to the port of a guest out of a snapshot, whose agent is still in the middle of a connection that is gone. QEMU first tells that the
+   * guest's end is open, as it was. The agent sees the host's end closed, and closes its own to open it anew, of which QEMU, who tells of a port once a second at
+   * most, may tell in one: it is open, once more. The new connection begins after that.
+   */
+  plugAfterClose(connect: () => Promise<Duplex>): void {
+    this.#reconnect = connect;
   }
 
   present(): Pick<Vsock, 'guest_cid' | 'uds_path'> {

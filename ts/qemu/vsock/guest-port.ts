@@ -13,6 +13,7 @@ const MAX_STREAMS = 1024;
  */
 export class GuestPort {
   readonly #channel: Duplex;
+  readonly #streams = new Set<ClientHttp2Stream>();
   #session: ClientHttp2Session | undefined;
   #lease: Lease | undefined;
 
@@ -26,6 +27,9 @@ export class GuestPort {
   setOpen(open: boolean): void {
     // Not the session: it would say goodbye, which the guest's next session would read as its first bytes.
     this.#lease?.destroy();
+    for (const stream of this.#streams) {
+      stream.destroy(); // a session without its channel waits for its streams for ever
+    }
     this.#lease = open ? new Lease(this.#channel) : undefined;
     this.#session = this.#lease && connectOver(this.#lease);
   }
@@ -37,6 +41,8 @@ export class GuestPort {
       return Promise.resolve(undefined);
     }
     const stream = session.request({ ':method': 'CONNECT', ':authority': String(port) }, { endStream: false });
+    this.#streams.add(stream);
+    stream.once('close', () => this.#streams.delete(stream));
     return new Promise((resolve) => {
       const refused = () => resolve(undefined);
       stream.once('error', refused);

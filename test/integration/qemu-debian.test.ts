@@ -1,0 +1,129 @@
+import { copyFile, unlink } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Guest } from '../../ts/guest/types.js';
+import { prepareFiles } from '../../ts/launch.js';
+import { SmartVM } from '../../ts/smartvm.js';
+import { until } from '../support/leftovers.js';
+import { QemuVmm } from './qemu-vmm.js';
+
+/** Debian with the agent, on a smartvm-qemu that the test speaks to itself. */
+class DebianVmm {
+  private constructor(
+    readonly vmm: QemuVmm,
+    readonly dial: () => Promise<Guest>,
+  ) {}
+
+  /** @param devices bodies by their paths, besides what Debian needs */
+  static async boot(devices: Readonly<Record<string, object>>): Promise<DebianVmm> {
+    const { imageManager } = new SmartVM();
+    const image = await imageManager.resolve('debian', {});
+    const vmm = await QemuVmm.ready();
+    const dial = await prepareFiles('debian', vmm.scratch.path, {}, image, imageManager.cacheDir);
+    const bodies = {
+      '/boot-source': {
+        kernel_image_path: image.kernelImagePath,
+        initrd_path: vmm.scratch.file('initramfs.cpio'),
+        boot_args: image.bootArgs,
+      },
+      '/machine-config': { vcpu_count: 1, mem_size_mib: 256 },
+      '/drives/root': { drive_id: 'root', path_on_host: image.rootfs.path, is_root_device: true, is_read_only: true },
+      '/drives/over': { drive_id: 'over', path_on_host: vmm.scratch.file('overlay.img'), is_root_device: false },
+      '/vsock': { guest_cid: 3, uds_path: vmm.scratch.file('vsock.sock') },
+      ...devices,
+      '/actions': { action_type: 'InstanceStart' },
+    };
+    for (const [path, body] of Object.entries(bodies)) {
+      expect(await vmm.call('PUT', path, body), path).toEqual({ status: 204, body: undefined });
+    }
+    return new DebianVmm(vmm, () => connected(() => dial({ timeoutMs: 10_000 })));
+  }
+}
+
+/** An agent that is not up yet refuses. */
+async function connected(dial: () => Promise<Guest>): Promise<Guest> {
+  let guest: Guest | undefined;
+  await until(
+    async () => {
+      guest = await dial().catch(() => undefined);
+      return guest !== undefined;
+    },
+    60_000,
+    'an answer of the agent',
+  );
+  return guest as Guest;
+}
+
+async function shell(guest: Guest, command: string): Promise<string> {
+  const { stdout, stderr, exitCode } = await guest.exec(command, { shell: true });
+  expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+  return stdout.trim();
+}
+
+describe.skipIf(process.arch !== 'x64')('Debian on smartvm-qemu', () => {
+  let vmms: QemuVmm[];
+
+  beforeEach(() => {
+    vmms = [];
+  });
+
+  afterEach(async () => {
+    for (const vmm of vmms) {
+      await vmm[Symbol.asyncDispose]();
+    }
+  });
+
+  it('has its balloon inflated, tells of its memory, and takes entropy', async () => {
+    const { vmm, dial } = await DebianVmm.boot({
+      '/balloon': { amount_mib: 0, deflate_on_oom: true, stats_polling_interval_s: 1 },
+      '/entropy': { rate_limiter: { bandwidth: { size: 65_536, refill_time: 100 } } },
+    });
+    vmms.push(vmm);
+    const guest = await dial();
+    const stats = async () => (await vmm.call('GET', '/balloon/statistics')).body as Record<string, number>;
+    await until(async () => (await stats()).total_memory !== undefined, 10_000, 'statistics');
+    expect((await stats()).total_memory).toBeGreaterThan(200 * 2 ** 20);
+
+    expect(await vmm.call('PATCH', '/balloon', { amount_mib: 64 })).toMatchObject({ status: 204 });
+    await until(async () => (await stats()).actual_mib === 64, 20_000, 'an inflated balloon');
+    expect(await vmm.call('PATCH', '/balloon', { amount_mib: 257 })).toMatchObject({
+      body: { fault_message: 'Balloon update error: Balloon: Requested memory should be less than 257MiB' },
+    });
+    expect(await shell(guest, 'cat /sys/class/misc/hw_random/rng_available')).toContain('virtio_rng');
+    expect(await shell(guest, 'head -c 1000 /dev/hwrng | wc -c')).toBe('1000');
+    guest.close();
+  });
+
+  it('goes on out of a snapshot, its agent within reach over vsock again', async () => {
+    const source = await DebianVmm.boot({});
+    vmms.push(source.vmm);
+    const { vmm } = source;
+    const guest = await source.dial();
+    await shell(guest, 'echo kept > /run/kept; sleep 1000 & echo $! > /run/pid');
+    await vmm.call('PATCH', '/vm', { state: 'Paused' });
+    const [snap, mem] = [vmm.scratch.file('snap'), vmm.scratch.file('mem')];
+    expect(await vmm.call('PUT', '/snapshot/create', { snapshot_path: snap, mem_file_path: mem })).toMatchObject({
+      status: 204,
+    });
+    await copyFile(vmm.scratch.file('overlay.img'), vmm.scratch.file('overlay.kept'));
+    guest.close();
+    vmm.process.kill('SIGTERM');
+    await vmm.exit();
+
+    for (let round = 0; round < 2; round++) {
+      await unlink(vmm.scratch.file('vsock.sock')); // no VMM removes its own
+      await copyFile(vmm.scratch.file('overlay.kept'), vmm.scratch.file('overlay.img'));
+      const clone = await QemuVmm.ready();
+      vmms.push(clone);
+      const backend = { backend_type: 'File', backend_path: mem };
+      expect(
+        await clone.call('PUT', '/snapshot/load', { snapshot_path: snap, mem_backend: backend, resume_vm: true }),
+      ).toEqual({ status: 204, body: undefined });
+      const again = await source.dial();
+      expect(await shell(again, 'cat /run/kept; kill -0 $(cat /run/pid) && echo alive')).toBe('kept\nalive');
+      await shell(again, 'rm /run/kept'); // the next one must not miss it
+      again.close();
+      clone.process.kill('SIGTERM');
+      await clone.exit();
+    }
+  });
+});
