@@ -83,10 +83,13 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
     keeper.stderr?.on('data', (chunk: Buffer) => {
       stderr = (stderr + chunk).slice(-4096);
     });
+    const line = new Promise<void>((resolve) => {
+      keeper.stdout?.on('data', () => stdout.endsWith('\n') && resolve());
+    });
     const failed = once(keeper, 'error').then(([cause]) => {
       throw keeperFailed(options.id, (cause as Error).message, cause);
     });
-    await Promise.race([once(keeper.stdout as NodeJS.ReadableStream, 'end'), failed]);
+    await Promise.race([line, once(keeper.stdout as NodeJS.ReadableStream, 'end'), failed]);
     try {
       return JSON.parse(stdout) as Hello;
     } catch (cause) {

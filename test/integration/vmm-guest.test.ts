@@ -1,0 +1,95 @@
+import { chmod, writeFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Guest } from '../../ts/guest/types.js';
+import type { VmExit } from '../../ts/vm/exit.js';
+import { until } from '../support/leftovers.js';
+import { rejectionOf, ToyBench, VMMS } from '../support/toy-vm.js';
+
+/** Connections to an agent as the toy guest has none: they answer nothing, and end when they are told to. */
+class Connections {
+  readonly #ends: (() => void)[] = [];
+  /** Whether another can be had. */
+  answers = true;
+
+  get count(): number {
+    return this.#ends.length;
+  }
+
+  readonly dial = async (): Promise<Guest> => {
+    if (!this.answers) {
+      throw new Error('nobody answers');
+    }
+    const closed = new Promise<void>((resolve) => this.#ends.push(resolve));
+    const refuse = () => Promise.reject(new Error('the toy guest runs no commands'));
+    return { closed, spawn: refuse, exec: refuse, shutdown: refuse, close: () => undefined };
+  };
+
+  break(): void {
+    this.#ends.at(-1)?.();
+  }
+}
+
+describe.skipIf(process.arch !== 'x64').each(VMMS)('the guest of a VM on $name', (vmm) => {
+  let bench: ToyBench;
+
+  beforeAll(async () => {
+    bench = await ToyBench.open(vmm);
+  });
+
+  afterAll(async () => {
+    expect(await bench.leftovers()).toEqual([]);
+    await bench[Symbol.asyncDispose]();
+  });
+
+  it('is dialled again when its connection breaks', async () => {
+    const guest = new Connections();
+    const toy = await bench.boot({}, { prepare: async () => guest.dial, guestGoneAfterMs: 60_000 });
+    guest.break();
+    await until(() => guest.count === 2, 5_000, 'another connection');
+    await toy.pong();
+    expect(toy.vm.state).toBe('running');
+    await toy.vm.cleanup();
+  });
+
+  it('that hangs up for good has shut down, which ends its VM', async () => {
+    const guest = new Connections();
+    const toy = await bench.boot({}, { prepare: async () => guest.dial, guestGoneAfterMs: 300 });
+    const exit = new Promise<VmExit>((resolve) => toy.vm.once('exit', resolve));
+    guest.answers = false;
+    guest.break();
+    expect(await exit).toMatchObject({ reason: 'guest-shutdown', orderly: true, error: undefined });
+    expect(toy.vm.state).toBe('stopped');
+  });
+
+  it('that is paused is not taken for one that has hung up', async () => {
+    const guest = new Connections();
+    const toy = await bench.boot({}, { prepare: async () => guest.dial, guestGoneAfterMs: 100 });
+    await toy.vm.pause();
+    guest.answers = false;
+    guest.break();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(toy.vm.state).toBe('paused');
+    guest.answers = true;
+    await toy.vm.resume();
+    await until(() => guest.count === 2, 5_000, 'another connection');
+    await toy.vm.cleanup();
+  });
+
+  it('does not start where the VMM is older than a flag', async () => {
+    const older = bench.scratch.file('older-vmm');
+    await writeFile(
+      older,
+      `#!/bin/sh\n[ "$1" = --version ] && exec echo 'Firecracker v1.12.1'\nexec '${vmm.path}' "$@"\n`,
+    );
+    await chmod(older, 0o755);
+    await using olderBench = await ToyBench.open({ name: 'older', path: older });
+    const { vm } = await olderBench.create({}, { vmmFlags: { enablePci: true } });
+    expect(await rejectionOf(vm.start())).toMatchObject({
+      code: 'VMM_TOO_OLD',
+      details: { vmmVersion: '1.12.1', neededVersion: '1.13', fields: ['vmmFlags.enablePci'] },
+    });
+    expect(await olderBench.leftovers()).toEqual([]);
+    const { vm: plain } = await olderBench.boot({}, { vmmFlags: { mmdsSizeLimitBytes: 1000, bootTimer: true } });
+    await plain.cleanup();
+  });
+});
