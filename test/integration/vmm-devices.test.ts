@@ -148,7 +148,9 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
     const metricsPath = await file('metrics.json', 0);
     const { vm } = await bench.boot({ metrics: { metricsPath } });
     await vm.flushMetrics();
-    expect((await first(vm.metrics())).timestampMs).toBeGreaterThan(0);
+    const metrics = vm.metrics();
+    expect((await first(metrics)).timestampMs).toBeGreaterThan(0);
+    await metrics.return();
     await vm.cleanup();
     expect(JSON.parse((await readFile(metricsPath, 'utf8')).split('\n')[0] ?? '')).toHaveProperty('utc_timestamp_ms');
   });

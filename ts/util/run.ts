@@ -26,6 +26,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
 };
 
 const TAIL_BYTES = 4096;
+/** How long output may still come when a tool has exited. */
+const DRAIN_MS = 2_000;
 
 export interface RunOptions {
   cwd?: string;
@@ -43,9 +45,10 @@ export interface RunOptions {
  */
 export async function run(tool: string, args: readonly string[], options: RunOptions = {}): Promise<Buffer> {
   throwIfCanceled(options.signal, tool);
+  const environment = options.env ?? process.env;
   const child = spawn(tool, args, {
     cwd: options.cwd,
-    env: { ...(options.env ?? process.env), LC_ALL: 'C.UTF-8' },
+    env: { ...environment, PATH: toolFolders(environment).join(':'), LC_ALL: 'C.UTF-8' },
     signal: options.signal,
     killSignal: 'SIGKILL',
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -65,6 +68,11 @@ export async function run(tool: string, args: readonly string[], options: RunOpt
       // A tool that is canceled has its SIGKILL: it is gone before its caller clears up behind it.
       child.pid === undefined ? fail() : child.once('exit', fail);
     });
+    child.once('exit', () => {
+      // What the tool left behind may hold its output open for ever.
+      const late = setTimeout(() => [child.stdout, child.stderr].map((stream) => stream.destroy()), DRAIN_MS);
+      child.once('close', () => clearTimeout(late));
+    });
     child.once('close', (code, signal) => {
       if (code === 0) {
         resolve(Buffer.concat(stdout));
@@ -78,6 +86,11 @@ export async function run(tool: string, args: readonly string[], options: RunOpt
       );
     });
   });
+}
+
+/** An ordinary user's PATH lacks the folders of the tools for file systems, modules and networks. */
+function toolFolders({ PATH }: NodeJS.ProcessEnv): string[] {
+  return [...new Set([...(PATH ?? '').split(':').filter(Boolean), '/usr/local/sbin', '/usr/sbin', '/sbin'])];
 }
 
 function startError(tool: string, cause: NodeJS.ErrnoException, signal: AbortSignal | undefined): SmartVMError {
@@ -98,7 +111,7 @@ function startError(tool: string, cause: NodeJS.ErrnoException, signal: AbortSig
  * @throws SmartVMError TOOL_MISSING naming every tool that is not in PATH, and one command that installs them
  */
 export async function requireTools(tools: readonly string[]): Promise<void> {
-  const folders = (process.env.PATH ?? '').split(':').filter(Boolean);
+  const folders = toolFolders(process.env);
   const found = async (tool: string) => {
     const tries = await Promise.allSettled(folders.map((folder) => access(join(folder, tool), constants.X_OK)));
     return tries.some(({ status }) => status === 'fulfilled');

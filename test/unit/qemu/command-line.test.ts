@@ -60,11 +60,16 @@ describe('qemuArguments', () => {
   });
 
   it.each([
-    [drive(), 'console=ttyS0 root=/dev/vda ro'],
-    [drive({ isReadOnly: false, partuuid: 'abc' }), 'console=ttyS0 root=PARTUUID=abc rw'],
-    [drive({ isRoot: false }), 'console=ttyS0'],
+    [drive(), 'no_timer_check console=ttyS0 root=/dev/vda ro'],
+    [drive({ isReadOnly: false, partuuid: 'abc' }), 'no_timer_check console=ttyS0 root=PARTUUID=abc rw'],
+    [drive({ isRoot: false }), 'no_timer_check console=ttyS0'],
   ])('tells the kernel of its root drive', (root, cmdline) => {
     expect(option(qemuArguments(spec({ drives: [root] })), '-append')).toEqual([cmdline]);
+  });
+
+  it('leaves the check of the timer to the kernel where KVM runs it', () => {
+    const args = qemuArguments(spec({ accelerator: 'kvm', drives: [drive()] }));
+    expect(option(args, '-append')).toEqual(['console=ttyS0 root=/dev/vda ro']);
   });
 
   it('gives paths to QEMU in JSON, where no character means anything', () => {

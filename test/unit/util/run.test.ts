@@ -45,10 +45,10 @@ describe('run', () => {
 
   test('a missing tool: TOOL_MISSING with the command that installs it', async () => {
     vi.stubEnv('PATH', '/nonexistent');
-    await expect(run('mke2fs', [])).rejects.toMatchObject({
+    await expect(run('mmdebstrap', [])).rejects.toMatchObject({
       code: 'TOOL_MISSING',
-      message: expect.stringContaining('apt-get install e2fsprogs'),
-      details: { tool: 'mke2fs' },
+      message: expect.stringContaining('apt-get install mmdebstrap'),
+      details: { tool: 'mmdebstrap' },
     });
   });
 
@@ -99,14 +99,28 @@ describe('requireTools', () => {
   test('names everything that is missing, and one command for all of it', async () => {
     await using scratch = await scratchDirectory();
     await mkdir(scratch.file('bin'));
-    await writeFile(scratch.file('bin', 'ip'), '', { mode: 0o755 });
-    await writeFile(scratch.file('bin', 'nft'), '');
-    await chmod(scratch.file('bin', 'nft'), 0o644);
+    await writeFile(scratch.file('bin', 'flock'), '', { mode: 0o755 });
+    await writeFile(scratch.file('bin', 'xz'), '');
+    await chmod(scratch.file('bin', 'xz'), 0o644);
     vi.stubEnv('PATH', `${scratch.file('absent')}:${scratch.file('bin')}`);
-    await expect(requireTools(['ip', 'nft', 'mke2fs', 'unheard-of'])).rejects.toMatchObject({
+    await expect(requireTools(['flock', 'xz', 'mmdebstrap', 'unheard-of'])).rejects.toMatchObject({
       code: 'TOOL_MISSING',
-      message: 'nft, mke2fs, unheard-of are not installed; install with: apt-get install nftables e2fsprogs',
-      details: { tools: ['nft', 'mke2fs', 'unheard-of'] },
+      message: 'xz, mmdebstrap, unheard-of are not installed; install with: apt-get install xz-utils mmdebstrap',
+      details: { tools: ['xz', 'mmdebstrap', 'unheard-of'] },
     });
   });
+});
+
+test('a tool whose offspring holds its output open does not hold up the caller', async () => {
+  const script = `const child = require('child_process').spawn('sleep', ['1000'], { stdio: 'inherit', detached: true });
+    console.log(child.pid);
+    process.exit(0);`;
+  const offspring = Number(await run(process.execPath, ['-e', script]));
+  process.kill(offspring, 'SIGKILL');
+});
+
+test("a tool of the superuser's folders is found for a user whose PATH lacks them", async () => {
+  vi.stubEnv('PATH', '/usr/bin:/bin');
+  expect((await run('mke2fs', ['-V'])).toString()).toBe('');
+  await requireTools(['mke2fs']);
 });
