@@ -29,7 +29,9 @@ interface Hello {
 export interface Keeper {
   readonly keeperPid: number;
   readonly vmm: ProcessIdentity;
-  /** For state, exit and signals. */
+  /** Settles when the keeper has ended, and with it the VMM: its last word is in exit.json. */
+  readonly ended: Promise<unknown>;
+  /** For state and signals. */
   readonly client: SocketClient;
   /** For the console: a guest that reads nothing holds up these connections, and no signal. */
   readonly console: SocketClient;
@@ -56,6 +58,7 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
     detached: true,
     stdio: ['pipe', 'pipe', 'pipe'],
   });
+  const ended = new Promise((resolve) => child.once('exit', resolve));
   child.stdin.on('error', () => undefined); // it only ever closes: the keeper's exit says the rest
   try {
     const hello = await withDeadline(readHello(child), HELLO_TIMEOUT_MS, () =>
@@ -65,11 +68,14 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
       const what = hello.error.code === 'VMM_SPAWN_FAILED' ? options.command[0] : `the keeper of VM ${options.id}`;
       throw new SmartVMError(hello.error.code, `${what} could not be started: ${hello.error.message}`);
     }
-    for (const handle of [child, child.stdin, child.stdout, child.stderr] as { unref?: () => void }[]) {
+    // A program waits for its VM to end, as for any child, but not for one that is to outlive it.
+    const handles = [child.stdin, child.stdout, child.stderr, ...(options.detached ? [child] : [])];
+    for (const handle of handles as { unref?: () => void }[]) {
       handle.unref?.();
     }
     const { keeperPid, vmmPid: pid, vmmStartTime: startTime, bootId } = hello;
-    return { keeperPid, vmm: { pid, startTime, bootId }, client, console, end: () => endKeeper(child) };
+    const end = () => endKeeper(child, ended);
+    return { keeperPid, vmm: { pid, startTime, bootId }, ended, client, console, end };
   } catch (error) {
     child.kill('SIGKILL');
     throw error;
@@ -111,15 +117,12 @@ export async function isKeeperAlive(runtimeDir: string): Promise<boolean> {
   }
 }
 
-async function endKeeper(child: ChildProcess): Promise<void> {
+async function endKeeper(child: ChildProcess, ended: Promise<unknown>): Promise<void> {
   child.ref();
   child.stdin?.end();
-  if (child.exitCode === null && child.signalCode === null) {
-    const exit = once(child, 'exit');
-    const late = setTimeout(() => child.kill('SIGKILL'), KEEPER_EXIT_MS);
-    await exit;
-    clearTimeout(late);
-  }
+  const late = setTimeout(() => child.kill('SIGKILL'), KEEPER_EXIT_MS);
+  await ended;
+  clearTimeout(late);
 }
 
 function keeperFailed(id: string, why: string, cause?: unknown): SmartVMError {

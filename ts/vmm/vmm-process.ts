@@ -167,12 +167,11 @@ export class VmmProcess {
   }
 
   async #watchExit(): Promise<VmmExit> {
-    const answer = this.#keeper.client.get<VmmExit>('/exit', { timeoutMs: 0 });
-    // A keeper that is gone refuses or hangs up: its last word is the file.
-    const exit = await answer.catch(async () => {
+    await this.#keeper.ended;
+    const exit = await readExit(this.#options.runtimeDir);
+    if (exit.reason === 'keeper-lost') {
       await endOrphan(this.#keeper.vmm);
-      return await readExit(this.#options.runtimeDir);
-    });
+    }
     this.#exitError = await this.describe('VMM_EXITED', describeExit(exit), { exit });
     this.#exit = exit;
     return exit;
