@@ -44,7 +44,11 @@ export const VMM_FEATURES = {
   serialFile: { name: 'Serial output to a file', qemu: 'full', note: '' },
   serialLimits: { name: 'Rate limit of the serial output', qemu: 'accepted', note: 'Without effect.' },
   mmdsStore: { name: 'MMDS: store and configuration', qemu: 'full', note: '' },
-  mmdsGuest: { name: 'MMDS: answers to the guest', qemu: 'none', note: 'The guest finds nothing at the address.' },
+  mmdsGuest: {
+    name: 'MMDS: answers to the guest',
+    qemu: 'differs',
+    note: "By SmartVM's agent, over the vsock device: on every interface, and not for a guest without it.",
+  },
   logger: {
     name: 'Logger',
     qemu: 'differs',
