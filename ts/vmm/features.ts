@@ -47,7 +47,7 @@ export const VMM_FEATURES = {
   mmdsGuest: {
     name: 'MMDS: answers to the guest',
     qemu: 'differs',
-    note: "By SmartVM's agent, over the vsock device: on every interface, and not for a guest without it.",
+    note: "By SmartVM's agent, over the vsock device, on no interface in particular; nothing else in the guest can take port 80 of all addresses.",
   },
   logger: {
     name: 'Logger',
