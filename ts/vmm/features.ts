@@ -44,7 +44,11 @@ export const VMM_FEATURES = {
   serialFile: { name: 'Serial output to a file', qemu: 'full', note: '' },
   serialLimits: { name: 'Rate limit of the serial output', qemu: 'accepted', note: 'Without effect.' },
   mmdsStore: { name: 'MMDS: store and configuration', qemu: 'full', note: '' },
-  mmdsGuest: { name: 'MMDS: answers to the guest', qemu: 'none', note: 'The guest finds nothing at the address.' },
+  mmdsGuest: {
+    name: 'MMDS: answers to the guest',
+    qemu: 'differs',
+    note: "By SmartVM's agent, over the vsock device, on no interface in particular; nothing else in the guest can take port 80 of all addresses.",
+  },
   logger: {
     name: 'Logger',
     qemu: 'differs',

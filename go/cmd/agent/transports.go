@@ -10,6 +10,7 @@ import (
 	"github.com/mdlayher/vsock"
 	"golang.org/x/sys/unix"
 	"smartvm.dev/go/internal/kmod"
+	"smartvm.dev/go/internal/mmds"
 	"smartvm.dev/go/internal/sshd"
 	"smartvm.dev/go/internal/uevent"
 	"smartvm.dev/go/internal/vport"
@@ -19,6 +20,8 @@ const (
 	sshPort = 10022
 	// The name of the virtio-serial port that stands in for vsock where the VMM has no vhost-vsock.
 	portName = "dev.smartvm.vsock"
+	// The name of the stream over it on which the VMM tells of its MMDS.
+	mmdsName = "mmds"
 	// The context id of the guest itself (vsock(7)).
 	cidLocal = 1
 )
@@ -27,6 +30,7 @@ const (
 type transports struct {
 	ssh     *sshd.Server
 	modules *kmod.Loader
+	mmds    *mmds.Service
 	// /dev, wherever it is mounted.
 	dev *os.File
 
@@ -40,7 +44,7 @@ func newTransports(ssh *sshd.Server, modules *kmod.Loader) (*transports, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &transports{ssh: ssh, modules: modules, dev: dev}, nil
+	return &transports{ssh: ssh, modules: modules, mmds: mmds.New(), dev: dev}, nil
 }
 
 // watch begins to serve over the devices that are there, and from then on over those that come.
@@ -101,7 +105,11 @@ func (t *transports) attachVsock() {
 }
 
 func (t *transports) servePort(name string) {
-	server := &vport.Server{Handlers: map[uint32]func(net.Conn){sshPort: t.ssh.Serve}, Dial: t.dialLocal}
+	server := &vport.Server{
+		Handlers: map[uint32]func(net.Conn){sshPort: t.ssh.Serve},
+		Named:    map[string]func(net.Conn){mmdsName: func(stream net.Conn) { warn(t.mmds.Feed(stream)) }},
+		Dial:     t.dialLocal,
+	}
 	warn(server.Serve(t.dev, name))
 	t.mu.Lock()
 	t.port = ""

@@ -22,6 +22,8 @@ const (
 type Server struct {
 	// Handlers serve ports in this process, each until its connection has ended.
 	Handlers map[uint32]func(net.Conn)
+	// Named serve streams of the host that are no connections of vsock, in the same way.
+	Named map[string]func(net.Conn)
 	// Dial reaches what listens on any other port of the guest.
 	Dial func(ctx context.Context, port uint32) (net.Conn, error)
 }
@@ -58,15 +60,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only CONNECT is served here", http.StatusMethodNotAllowed)
 		return
 	}
+	if handler := s.Named[r.Host]; handler != nil {
+		handle(w, r, handler)
+		return
+	}
 	port, err := strconv.ParseUint(r.Host, 10, 32)
 	if err != nil {
 		http.Error(w, "the authority is not a vsock port", http.StatusBadRequest)
 		return
 	}
 	if handler := s.Handlers[uint32(port)]; handler != nil {
-		stream := accept(w, r)
-		defer stream.finish()
-		handler(stream)
+		handle(w, r, handler)
 		return
 	}
 	peer, err := s.Dial(r.Context(), uint32(port))
@@ -77,6 +81,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stream := accept(w, r)
 	defer stream.finish()
 	join(stream, peer)
+}
+
+func handle(w http.ResponseWriter, r *http.Request, handler func(net.Conn)) {
+	stream := accept(w, r)
+	defer stream.finish()
+	handler(stream)
 }
 
 func accept(w http.ResponseWriter, r *http.Request) *stream {

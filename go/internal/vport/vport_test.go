@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -95,6 +96,17 @@ func TestOtherPortsAreDialled(t *testing.T) {
 		if response := dial(t, client, port, http.NoBody); response.StatusCode != status {
 			t.Errorf("port %s: %d, want %d", port, response.StatusCode, status)
 		}
+	}
+}
+
+func TestANamedStreamIsNoPort(t *testing.T) {
+	client, _, _ := connect(t, &Server{Named: map[string]func(net.Conn){"news": echo}})
+	response := dial(t, client, "news", io.NopCloser(strings.NewReader("hello")))
+	if got, err := io.ReadAll(response.Body); response.StatusCode != 200 || string(got) != "hello" {
+		t.Fatalf("status %d, %q %v", response.StatusCode, got, err)
+	}
+	if response := dial(t, client, "olds", http.NoBody); response.StatusCode != 400 {
+		t.Errorf("status %d of a name that is not served", response.StatusCode)
 	}
 }
 

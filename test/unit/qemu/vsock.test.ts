@@ -61,13 +61,15 @@ describe('VsockDevice', () => {
   let scratch: ScratchDirectory;
   let device: VsockDevice;
   let udsPath: string;
+  let sessions: number;
   let near: Socket;
   let far: Socket;
 
   beforeEach(async () => {
     scratch = await scratchDirectory();
     udsPath = scratch.file('v.sock');
-    device = await VsockDevice.create({ vsock_id: null, guest_cid: 3, uds_path: udsPath });
+    sessions = 0;
+    device = await VsockDevice.create({ vsock_id: null, guest_cid: 3, uds_path: udsPath }, () => sessions++);
     [near, far] = await channelPair(scratch.file('channel'));
     await device.plug(near);
   });
@@ -124,7 +126,7 @@ describe('VsockDevice', () => {
       heard += chunk.length;
     });
     expect(await exchange(udsPath, 'CONNECT 7\n')).toBe('');
-    expect(heard).toBe(0);
+    expect({ heard, sessions }).toEqual({ heard: 0, sessions: 0 });
   });
 
   it('serves again when the guest has closed and reopened its port', async () => {
@@ -137,17 +139,18 @@ describe('VsockDevice', () => {
     serveGuest(far);
     device.setGuestOpen(true);
     expect(await exchange(udsPath, 'CONNECT 7\nagain')).toMatch(/again$/);
+    expect(sessions).toBe(2);
   });
 
   it('gives the path of its socket to its successor', async () => {
     device.remove();
-    device = await VsockDevice.create({ vsock_id: null, guest_cid: 4, uds_path: udsPath });
+    device = await VsockDevice.create({ vsock_id: null, guest_cid: 4, uds_path: udsPath }, () => undefined);
     expect(device.present()).toEqual({ guest_cid: 4, uds_path: udsPath });
   });
 
   it('refuses a path that is taken', async () => {
     const config = { vsock_id: null, guest_cid: 3, uds_path: udsPath };
-    await expect(VsockDevice.create(config)).rejects.toThrow(
+    await expect(VsockDevice.create(config, () => undefined)).rejects.toThrow(
       'Vsock config error: Cannot create backend for vsock device: Error binding to the host-side Unix socket: Address already in use (os error 98)',
     );
   });

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { type JsonValue, jsonText } from '../api/json-value.js';
 import { Fault } from '../fault.js';
 
@@ -5,6 +6,8 @@ type MmdsVersion = 'V1' | 'V2';
 
 /** The metadata of the microVM, as the API sees it. */
 export class MmdsStore {
+  /** Tells by `change` of each change of the content. */
+  readonly changes = new EventEmitter<{ change: [] }>();
   version: MmdsVersion = 'V1';
   imdsCompat = false;
   readonly #limitBytes: number;
@@ -30,6 +33,7 @@ export class MmdsStore {
     this.#check(value);
     this.#value = value;
     this.#initialized = true;
+    this.changes.emit('change');
   }
 
   /** Applies a JSON merge patch (RFC 7396). @throws Fault */
@@ -40,6 +44,7 @@ export class MmdsStore {
     const merged = mergePatch(this.#value, patch);
     this.#check(merged);
     this.#value = merged;
+    this.changes.emit('change');
   }
 
   #check(value: JsonValue): void {

@@ -4,6 +4,7 @@ import { Fault } from '../fault.js';
 import { checkMmdsNetwork } from '../mmds/network-stack.js';
 import { MmdsStore } from '../mmds/store.js';
 import type { VsockDevice } from '../vsock/device.js';
+import type { GuestPort } from '../vsock/guest-port.js';
 import { type CheckedBootSource, checkBootSource, NO_BOOT_SOURCE } from './boot-source.js';
 import { DriveList } from './drives.js';
 import { DEFAULT_MACHINE_CONFIG, presentMachineConfig, updateMachineConfig } from './machine-config.js';
@@ -97,7 +98,7 @@ export class VmResources {
     const old = this.vsock;
     this.vsock = undefined;
     old?.remove();
-    this.vsock = await VsockDevice.create(config);
+    this.vsock = await VsockDevice.create(config, (guest) => void this.#feedMmds(guest));
   }
 
   /** @throws Fault */
@@ -109,6 +110,14 @@ export class VmResources {
     this.interfaces.setMmds(config.network_interfaces);
     this.mmds.version = config.version;
     this.mmds.imdsCompat = config.imds_compat;
+  }
+
+  /** The guest's agent answers for the MMDS, if there is one. */
+  async #feedMmds(guest: Pick<GuestPort, 'dial'>): Promise<void> {
+    if (this.#presentMmds()) {
+      const { feedMmds, MMDS_STREAM } = await import('../mmds/feed.js');
+      await feedMmds(this.mmds, this.#mmdsAddress, () => guest.dial(MMDS_STREAM));
+    }
   }
 
   /** `GET /vm/config`: Firecracker's keys, of which some are never filled in there either. */

@@ -9,6 +9,8 @@ import { readConnectRequest } from './handshake.js';
 
 const FIRST_LOCAL_PORT = 2 ** 30;
 
+type OnSession = (guest: Pick<GuestPort, 'dial'>) => void;
+
 /**
  * The host's end of the guest's vsock: a Unix socket that speaks Firecracker's `CONNECT <port>\n` and `OK <port>\n`. The
  * guest's end is its agent, which carries the streams over a virtio-serial port.
@@ -16,19 +18,25 @@ const FIRST_LOCAL_PORT = 2 ** 30;
 export class VsockDevice {
   readonly #config: Vsock;
   readonly #server: Server;
+  readonly #onSession: OnSession;
   #guest: GuestPort | undefined;
   #isGuestOpen = false;
   #reconnect: (() => Promise<Duplex>) | undefined;
   #lastLocalPort = FIRST_LOCAL_PORT - 1;
 
-  private constructor(config: Vsock) {
+  private constructor(config: Vsock, onSession: OnSession) {
     this.#config = config;
+    this.#onSession = onSession;
     this.#server = createServer({ allowHalfOpen: true }, (socket) => void this.#accept(socket));
   }
 
-  /** Binds the socket. @throws Fault */
-  static async create(config: Vsock): Promise<VsockDevice> {
-    const device = new VsockDevice(config);
+  /**
+   * Binds the socket.
+   * @param onSession called whenever the guest's agent is there anew
+   * @throws Fault
+   */
+  static async create(config: Vsock, onSession: OnSession): Promise<VsockDevice> {
+    const device = new VsockDevice(config, onSession);
     await listenUnix(device.#server, config.uds_path).catch((error: Error) => {
       throw bindFault(error.message);
     });
@@ -50,7 +58,7 @@ export class VsockDevice {
   async plug(channel: Duplex): Promise<void> {
     const { GuestPort } = await import('./guest-port.js');
     this.#guest = new GuestPort(channel);
-    this.#guest.setOpen(this.#isGuestOpen);
+    this.#setOpen(this.#guest, this.#isGuestOpen);
   }
 
   /** The guest opened or closed its end; until it is open, dials are refused. */
@@ -58,7 +66,7 @@ export class VsockDevice {
     const wasOpen = this.#isGuestOpen;
     this.#isGuestOpen = open;
     if (!this.#reconnect) {
-      this.#guest?.setOpen(open);
+      this.#setOpen(this.#guest, open);
     } else if (wasOpen) {
       const connect = this.#reconnect;
       this.#reconnect = undefined;
@@ -66,6 +74,13 @@ export class VsockDevice {
         (channel) => this.plug(channel),
         () => undefined, // QEMU has ended
       );
+    }
+  }
+
+  #setOpen(guest: GuestPort | undefined, open: boolean): void {
+    guest?.setOpen(open);
+    if (guest && open) {
+      this.#onSession(guest);
     }
   }
 

@@ -34,8 +34,11 @@ export class GuestPort {
     this.#session = this.#lease && connectOver(this.#lease);
   }
 
-  /** A stream to a port of the guest; undefined when nothing listens there or the agent is not up. */
-  dial(port: number): Promise<ClientHttp2Stream | undefined> {
+  /**
+   * A stream to a port of the guest, or to a service of its agent's by name; undefined when nothing listens there or the agent
+   * is not up.
+   */
+  dial(port: number | string): Promise<ClientHttp2Stream | undefined> {
     const session = this.#session;
     if (!session || session.closed || session.destroyed) {
       return Promise.resolve(undefined);
