@@ -33,7 +33,7 @@ export const ERROR_CODES = {
   INVALID_SUBNET: 'A subnet is not IPv4 CIDR notation with a prefix of /8 to /30.',
   IP_EXHAUSTED: 'Every address of the subnet is taken.',
   KEEPER_FAILED: 'The keeper of a VM could not be started, or broke off.',
-  MEMORY_EXCEEDED: 'The VM asks for more memory than the host has available.',
+  MEMORY_EXCEEDED: 'The VM asks for more memory than the host has.',
   NO_CLIENT: 'The VM has not been started, so there is no API to call.',
   SOCKET_PATH_TOO_LONG: 'A Unix socket path is longer than 107 bytes. Use a shorter runtime directory or id.',
   START_FAILED: 'A step of the start failed; what the steps before it had made is undone. The cause says why.',

@@ -15,6 +15,8 @@ interface RunOptions {
   interactive?: boolean;
 }
 
+/** Debian's kernel and the agent do not start in less. */
+const MIN_MEMORY_MIB = 96;
 /** As timeout(1). */
 const EXIT_TIMED_OUT = 124;
 
@@ -25,7 +27,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .argument('<command...>', 'the command and its arguments; put -- before them')
     .option('--image <name>', 'image to boot', 'debian')
     .option('--cpus <n>', 'virtual CPUs, 1 to 32', integer(1, 32), 1)
-    .option('--memory <MiB>', 'memory in MiB', integer(64, Number.MAX_SAFE_INTEGER), 256)
+    .option('--memory <MiB>', 'memory in MiB', integer(MIN_MEMORY_MIB, Number.MAX_SAFE_INTEGER), 256)
     .option('--timeout <seconds>', 'end the command after this many seconds, with exit code 124', seconds)
     .option('-i, --interactive', "pass standard input on to the command's")
     .passThroughOptions()

@@ -1,4 +1,4 @@
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
 
 /** The keys of one VM: the agent takes only the client's, the client only the host's. */
 export interface VmKeys {
@@ -26,10 +26,19 @@ export async function generateVmKeys(): Promise<VmKeys> {
   };
 }
 
-/** An Ed25519 pair in OpenSSH's forms. That of ssh2 1.17 writes a key that begins with a zero byte, one in 256, too short. */
+/** PKCS #8 of an Ed25519 key up to its 32 bytes (RFC 8410, section 7). */
+const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
+
+/**
+ * An Ed25519 pair in OpenSSH's forms, from 32 random bytes (RFC 8032, section 5.1.5). ssh2 1.17 writes a key that begins with
+ * a zero byte, one in 256, too short; and Node 20 can lock up for good when it exports what its generateKeyPair() made: the
+ * export holds the key's mutex, and the garbage collector, run by it, waits for the same one to free the generator.
+ */
 function generateKeyPair(): { privateKey: string; publicKey: string } {
-  const { d = '', x = '' } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
-  const [secret, point] = [Buffer.from(d, 'base64url'), Buffer.from(x, 'base64url')];
+  const secret = randomBytes(32);
+  const pkcs8 = Buffer.concat([PKCS8_PREFIX, secret]);
+  const key = createPublicKey(createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' }));
+  const point = key.export({ format: 'der', type: 'spki' }).subarray(-32);
   const publicKey = Buffer.concat([field('ssh-ed25519'), field(point)]);
   return {
     privateKey: openSshPrivateKey(publicKey, Buffer.concat([secret, point])),

@@ -1,5 +1,5 @@
 import type { SmartVMError } from '../errors.js';
-import type { VmmExit } from '../vmm/exit.js';
+import { hasPanicked, type VmmExit } from '../vmm/exit.js';
 
 /** Why a VM ended: every reason, with what it means. */
 export const EXIT_REASONS = {
@@ -42,5 +42,5 @@ function reasonOf(exit: VmmExit, error: SmartVMError | undefined): ExitReason {
     return 'vmm-failed';
   }
   const console = (error?.details.consoleTail ?? []) as readonly string[];
-  return console.some((line) => line.includes('Kernel panic - not syncing')) ? 'guest-panic' : 'guest-shutdown';
+  return hasPanicked(console) ? 'guest-panic' : 'guest-shutdown';
 }

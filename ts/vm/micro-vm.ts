@@ -100,7 +100,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
 
   /**
    * Writes the VM into two files, from which others can start (`restore`). A VM that runs is paused meanwhile. The guest's
-   * connections over vsock do not survive it; SmartVM makes its own anew.
+   * connections over vsock do not survive it; SmartVM makes its own anew. The drives are not in it: those that `launch()` makes
+   * go with their VM, and have to be copied by whoever wants to start others from it.
    */
   async createSnapshot(options: SnapshotOptions): Promise<void> {
     snapshotPayload(options); // says what is wrong with it before anything stops

@@ -13,7 +13,6 @@ export interface VmmExit {
 
 /** Firecracker's exit codes that have names (src/vmm/src/lib.rs, FcExitCode). */
 const EXIT_CODES: Readonly<Record<number, string>> = {
-  0: 'Ok',
   1: 'GenericError',
   2: 'UnexpectedError',
   148: 'BadSyscall: a system call that seccomp forbids',
@@ -28,13 +27,21 @@ const EXIT_CODES: Readonly<Record<number, string>> = {
   157: 'SIGILL',
 };
 
+/** Whether the end of a console holds the last words of a Linux kernel. */
+export function hasPanicked(consoleTail: readonly string[]): boolean {
+  return consoleTail.some((line) => line.includes('Kernel panic - not syncing'));
+}
+
 /** The exit in words. */
-export function describeExit(exit: VmmExit): string {
+export function describeExit(exit: VmmExit, consoleTail: readonly string[] = []): string {
   if (exit.reason === 'keeper-lost') {
     return 'its keeper was killed, and the VMM with it';
   }
   if (exit.signal !== null) {
     return `it was killed by ${exit.signal}`;
+  }
+  if (exit.exitCode === 0) {
+    return hasPanicked(consoleTail) ? "its guest's kernel panicked" : 'its guest shut down or reset';
   }
   const name = exit.exitCode === null ? undefined : EXIT_CODES[exit.exitCode];
   return `it exited with ${exit.exitCode}${name ? ` (${name})` : ''}`;

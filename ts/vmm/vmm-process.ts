@@ -172,7 +172,8 @@ export class VmmProcess {
     if (exit.reason === 'keeper-lost') {
       await endOrphan(this.#keeper.vmm);
     }
-    this.#exitError = await this.describe('VMM_EXITED', describeExit(exit), { exit });
+    const what = describeExit(exit, await this.consoleTail());
+    this.#exitError = await this.describe('VMM_EXITED', what, { exit });
     this.#exit = exit;
     return exit;
   }

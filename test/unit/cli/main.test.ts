@@ -55,7 +55,7 @@ describe('smartvm', () => {
     ['no CPUs', ['run', '--cpus', '0', '--', 'true'], /--cpus <n>.*whole number of at least 1, at most 32/],
     ['33 CPUs', ['run', '--cpus', '33', '--', 'true'], /--cpus/],
     ['half a CPU', ['run', '--cpus', '0.5', '--', 'true'], /--cpus/],
-    ['memory with a unit', ['run', '--memory', '1G', '--', 'true'], /--memory <MiB>.*whole number of at least 64/],
+    ['memory with a unit', ['run', '--memory', '1G', '--', 'true'], /--memory <MiB>.*whole number of at least 96/],
     ['too little memory', ['run', '--memory', '63', '--', 'true'], /--memory/],
     ['a timeout of 0', ['run', '--timeout', '0', '--', 'true'], /--timeout <seconds>.*over 0/],
     ['a timeout that is none', ['run', '--timeout', 'soon', '--', 'true'], /--timeout/],

@@ -7,7 +7,7 @@ const EXIT: VmmExit = { exitCode: 0, signal: null, reason: 'exited', startedAt: 
 
 describe('describeExit', () => {
   test.each<[Partial<VmmExit>, string]>([
-    [{ exitCode: 0 }, 'it exited with 0 (Ok)'],
+    [{ exitCode: 0 }, 'its guest shut down or reset'],
     [{ exitCode: 1 }, 'it exited with 1 (GenericError)'],
     [{ exitCode: 148 }, 'it exited with 148 (BadSyscall: a system call that seccomp forbids)'],
     [{ exitCode: 152 }, 'it exited with 152 (BadConfiguration)'],
