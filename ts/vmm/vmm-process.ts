@@ -146,8 +146,16 @@ export class VmmProcess {
   }
 
   /** An error about this VMM, with the last lines of its output and of the guest's console. */
-  async describe(code: 'VMM_EXITED' | 'BOOT_TIMEOUT', what: string, details: object = {}): Promise<SmartVMError> {
-    const consoleTail = await this.consoleTail();
+  async describe(code: 'BOOT_TIMEOUT', what: string): Promise<SmartVMError> {
+    return await this.#describe(code, what, await this.consoleTail());
+  }
+
+  async #describe(
+    code: 'VMM_EXITED' | 'BOOT_TIMEOUT',
+    what: string,
+    consoleTail: readonly string[],
+    details: object = {},
+  ): Promise<SmartVMError> {
     const vmmTail = await tailLines(join(this.#options.runtimeDir, 'vmm.log'), CONSOLE_TAIL_LINES);
     const lines = [...vmmTail.slice(-10), ...(consoleTail.length > 0 ? ['console:', ...consoleTail] : [])];
     const said = lines.length > 0 ? `\n${lines.map((line) => `  ${line}`).join('\n')}` : '; it printed nothing';
@@ -172,8 +180,8 @@ export class VmmProcess {
     if (exit.reason === 'keeper-lost') {
       await endOrphan(this.#keeper.vmm);
     }
-    const what = describeExit(exit, await this.consoleTail());
-    this.#exitError = await this.describe('VMM_EXITED', what, { exit });
+    const consoleTail = await this.consoleTail();
+    this.#exitError = await this.#describe('VMM_EXITED', describeExit(exit, consoleTail), consoleTail, { exit });
     this.#exit = exit;
     return exit;
   }
