@@ -68,7 +68,9 @@ export function exchange(
         },
         onResponseEnd() {
           settle();
-          resolve({ status, text: Buffer.concat(chunks).toString('utf8') });
+          const answer = { status, text: Buffer.concat(chunks).toString('utf8') };
+          // undici takes the connection back one turn of the event loop later: the next call would open another.
+          queueMicrotask(() => setImmediate(resolve, answer));
         },
         onResponseError(_controller, error) {
           settle();

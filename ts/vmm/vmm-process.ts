@@ -1,13 +1,12 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { isSmartVMError, SmartVMError } from '../errors.js';
 import { FirecrackerApi } from '../firecracker/api.js';
 import { SocketClient } from '../firecracker/socket-client.js';
-import { delay, throwIfCanceled, withDeadline } from '../util/deadline.js';
+import { delay, linkSignals, throwIfCanceled, withDeadline } from '../util/deadline.js';
 import { isAlive, type ProcessIdentity } from '../util/process-identity.js';
-import { assertSocketPath } from '../util/socket-path.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
 import { type Keeper, startKeeper } from './keeper.js';
+import { Readiness } from './readiness.js';
 import { tailLines } from './tail.js';
 
 export interface VmmProcessOptions {
@@ -34,24 +33,33 @@ export class VmmProcess {
   readonly exited: Promise<VmmExit>;
   readonly #options: VmmProcessOptions;
   readonly #keeper: Keeper;
+  readonly #readiness: Readiness;
   #version = 'unknown';
   #exit: VmmExit | undefined;
   #exitError: SmartVMError | undefined;
 
-  private constructor(options: VmmProcessOptions, keeper: Keeper) {
+  private constructor(options: VmmProcessOptions, keeper: Keeper, api: FirecrackerApi, readiness: Readiness) {
     this.#options = options;
     this.#keeper = keeper;
-    this.api = new FirecrackerApi(new SocketClient({ socketPath: options.socketPath }));
+    this.api = api;
+    this.#readiness = readiness;
     this.exited = this.#watchExit();
   }
 
   /** @throws SmartVMError VMM_SPAWN_FAILED, KEEPER_FAILED, SOCKET_PATH_TOO_LONG */
   static async start(options: VmmProcessOptions): Promise<VmmProcess> {
-    assertSocketPath(options.socketPath); // before anything runs
-    const flags = ['--api-sock', options.socketPath, '--id', options.id, ...(options.extraArgs ?? [])];
-    const { id, runtimeDir, detached } = options;
-    const keeper = await startKeeper({ id, runtimeDir, detached, command: [options.executable, ...flags] });
-    return new VmmProcess(options, keeper);
+    const { id, runtimeDir, detached, socketPath } = options;
+    const api = new FirecrackerApi(new SocketClient({ socketPath })); // refuses a long path before anything runs
+    const readiness = new Readiness(api);
+    try {
+      const flags = ['--api-sock', socketPath, '--id', id, ...(options.extraArgs ?? [])];
+      const keeper = await startKeeper({ id, runtimeDir, detached, command: [options.executable, ...flags] });
+      return new VmmProcess(options, keeper, api, readiness);
+    } catch (error) {
+      readiness.end();
+      await api.client.destroy();
+      throw error;
+    }
   }
 
   get pid(): number {
@@ -82,18 +90,21 @@ export class VmmProcess {
    * @throws SmartVMError VMM_EXITED with the tail of its output, BOOT_TIMEOUT, CANCELED
    */
   async waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<void> {
-    const deadline = performance.now() + timeoutMs;
-    while (this.#exit === undefined) {
-      throwIfCanceled(signal, `the start of VM ${this.#options.id}`);
-      if (existsSync(this.#options.socketPath) && (await this.#answers(deadline, signal))) {
-        return;
-      }
-      if (performance.now() >= deadline) {
-        throw await this.describe('BOOT_TIMEOUT', `its API did not answer within ${timeoutMs} ms`);
-      }
-      await delay(POLL_MS, signal);
+    const decided = new AbortController();
+    using waiting = linkSignals([signal, decided.signal]);
+    const gone = this.exited.then(() => undefined);
+    const version = await Promise.race([this.#readiness.version, gone, delay(timeoutMs, waiting.signal)]);
+    decided.abort();
+    if (version !== undefined) {
+      this.#version = version;
+      return;
     }
-    throw this.#exitError;
+    this.#readiness.end();
+    if (this.#exitError) {
+      throw this.#exitError;
+    }
+    throwIfCanceled(signal, `the start of VM ${this.#options.id}`);
+    throw await this.describe('BOOT_TIMEOUT', `its API did not answer within ${timeoutMs} ms`);
   }
 
   async signal(name: NodeJS.Signals): Promise<void> {
@@ -164,16 +175,6 @@ export class VmmProcess {
     });
   }
 
-  async #answers(deadline: number, signal: AbortSignal): Promise<boolean> {
-    try {
-      const options = { timeoutMs: Math.max(1, deadline - performance.now()), signal };
-      this.#version = (await this.api.describeInstance(options)).vmm_version;
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
   async #watchExit(): Promise<VmmExit> {
     await this.#keeper.ended;
     const exit = await readExit(this.#options.runtimeDir);
@@ -183,6 +184,7 @@ export class VmmProcess {
     const consoleTail = await this.consoleTail();
     this.#exitError = await this.#describe('VMM_EXITED', describeExit(exit, consoleTail), consoleTail, { exit });
     this.#exit = exit;
+    this.#readiness.end();
     return exit;
   }
 }
