@@ -37,8 +37,12 @@ const PARTS = {
     },
   },
   go: {
-    what: 'the guest agent and the keeper (Go)',
-    proof: ['bin/smartvm-keeper', ...Object.keys(AGENT_ARCHITECTURES).map((arch) => `bin/smartvm-agent-${arch}`)],
+    what: 'the guest agent, the keeper and what it jails VMMs with (Go)',
+    proof: [
+      'bin/smartvm-keeper',
+      'bin/smartvm-confine',
+      ...Object.keys(AGENT_ARCHITECTURES).map((arch) => `bin/smartvm-agent-${arch}`),
+    ],
     sources: () => [
       ...filesUnder('go', /(?<!_test)\.go$|^go\.(mod|sum)$/),
       'package.json',
@@ -82,7 +86,9 @@ async function buildGo(folder) {
       cwd: inRoot('go'),
       env: { ...environment, GOOS: 'linux', ...env },
     });
-  await compile('smartvm-keeper', 'keeper', { GOARCH: process.arch === 'arm64' ? 'arm64' : 'amd64' });
+  for (const command of ['keeper', 'confine']) {
+    await compile(`smartvm-${command}`, command, { GOARCH: process.arch === 'arm64' ? 'arm64' : 'amd64' });
+  }
   for (const [arch, goArch] of Object.entries(AGENT_ARCHITECTURES)) {
     await compile(`smartvm-agent-${arch}`, 'agent', { GOARCH: goArch });
   }

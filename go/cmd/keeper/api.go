@@ -61,6 +61,8 @@ func serve(listener net.Listener, id string, vmm *vmm) *api {
 	mux.HandleFunc("GET /console", a.getConsole)
 	mux.HandleFunc("PUT /console", a.putConsole)
 	mux.HandleFunc("PUT /signal", a.putSignal)
+	mux.HandleFunc("PUT /mounts", a.putMount)
+	mux.HandleFunc("DELETE /mounts", a.deleteMount)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fault(w, http.StatusNotFound, fmt.Sprintf("Invalid request method and/or path: %s %s", r.Method, r.URL.Path))
 	})
@@ -168,7 +170,7 @@ func (a *api) putSignal(w http.ResponseWriter, r *http.Request) {
 		fault(w, http.StatusBadRequest, fmt.Sprintf("Unknown signal %.64q", body.Signal))
 		return
 	}
-	if err := a.vmm.process.Signal(number); err != nil {
+	if err := a.vmm.signal(number); err != nil {
 		fault(w, http.StatusConflict, "The VMM takes no signal: "+err.Error())
 		return
 	}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"smartvm.dev/go/internal/atomicfile"
+	"smartvm.dev/go/internal/jail"
 	"smartvm.dev/go/internal/ringlog"
 )
 
@@ -31,6 +32,7 @@ const (
 
 type options struct {
 	id, dir      string
+	jail         string
 	consoleLimit int64
 	detached     bool
 	argv         []string
@@ -46,8 +48,11 @@ func main() {
 	if err := run(); err != nil {
 		code := "KEEPER_FAILED"
 		var spawn *spawnError
+		var fault *jail.Fault
 		if errors.As(err, &spawn) {
-			code = "VMM_SPAWN_FAILED"
+			code = jail.CommandUnspawned
+		} else if errors.As(err, &fault) {
+			code = fault.Code
 		}
 		announce(map[string]any{"error": map[string]string{"code": code, "message": err.Error()}})
 		os.Exit(1)
@@ -59,6 +64,7 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("smartvm-keeper", flag.ContinueOnError)
 	flags.StringVar(&o.id, "id", "", "the VM's id")
 	flags.StringVar(&o.dir, "dir", "", "the VM's runtime directory")
+	flags.StringVar(&o.jail, "jail", "", "a file that describes the VMM's jail")
 	flags.Int64Var(&o.consoleLimit, "console-limit", defaultConsoleLimit, "bytes of console output kept")
 	flags.BoolVar(&o.detached, "detached", false, "outlive the owner")
 	if err := flags.Parse(args); err != nil {
@@ -98,7 +104,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	vmm, err := spawn(o.argv, console, vmmLog)
+	vmm, err := spawn(o, console, vmmLog)
 	if err != nil {
 		listener.Close()
 		return err
@@ -125,10 +131,10 @@ func keep(o options, vmm *vmm, api *api, term <-chan os.Signal) {
 		select {
 		case <-gone:
 			reason, gone = "owner-gone", nil
-			vmm.process.Signal(unix.SIGTERM)
+			vmm.signal(unix.SIGTERM)
 			kill = time.After(termGrace)
 		case <-term:
-			vmm.process.Signal(unix.SIGTERM)
+			vmm.signal(unix.SIGTERM)
 			kill = time.After(termGrace)
 		case <-kill:
 			vmm.process.Signal(unix.SIGKILL)
@@ -139,6 +145,11 @@ func keep(o options, vmm *vmm, api *api, term <-chan os.Signal) {
 	exit := vmm.finish(reason)
 	if err := atomicfile.Write(filepath.Join(o.dir, "exit.json"), exit); err != nil {
 		fmt.Fprintln(os.Stderr, "smartvm-keeper: exit.json:", err)
+	}
+	if vmm.jail != nil {
+		if err := vmm.jail.release(); err != nil {
+			fmt.Fprintln(os.Stderr, "smartvm-keeper:", err)
+		}
 	}
 	api.finish(exit)
 	if reason == "owner-gone" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"smartvm.dev/go/internal/jail"
 	"smartvm.dev/go/internal/procid"
 	"smartvm.dev/go/internal/reaper"
 	"smartvm.dev/go/internal/ringlog"
@@ -33,12 +35,14 @@ type identity struct {
 type vmm struct {
 	identity  identity
 	startedAt time.Time
-	process   *reaper.Process
-	stdin     *os.File
-	console   *ringlog.Log
-	log       *ringlog.Log
-	outputs   []*os.File
-	drained   sync.WaitGroup
+	// None: the VMM has the host's view.
+	jail    *confinement
+	process *reaper.Process
+	stdin   *os.File
+	console *ringlog.Log
+	log     *ringlog.Log
+	outputs []*os.File
+	drained sync.WaitGroup
 }
 
 // spawnError is a VMM that could not be executed, rather than a keeper that failed.
@@ -49,14 +53,25 @@ func (e *spawnError) Error() string { return e.err.Error() }
 func (e *spawnError) Unwrap() error { return e.err }
 
 // spawn starts the VMM in a session of its own, away from the terminal's Ctrl-C. It must run on the main thread.
-func spawn(argv []string, console, log *ringlog.Log) (*vmm, error) {
-	path, err := exec.LookPath(argv[0])
-	if err != nil {
-		return nil, &spawnError{err}
-	}
+func spawn(o options, console, log *ringlog.Log) (*vmm, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, os.NewSyscallError("prctl", err)
 	}
+	if o.jail == "" {
+		return launch(nil, o.argv, console, log)
+	}
+	jailed, err := confine(o.jail)
+	if err != nil {
+		return nil, jail.AsFault(err)
+	}
+	v, err := launch(jailed, o.argv, console, log)
+	if err != nil {
+		return nil, jail.AsFault(errors.Join(err, jailed.release()))
+	}
+	return v, nil
+}
+
+func launch(jailed *confinement, argv []string, console, log *ringlog.Log) (*vmm, error) {
 	// A FIFO, for Firecracker's serial input takes no socket.
 	stdin, stdinWriter, err := pipe(1)
 	if err != nil {
@@ -66,29 +81,54 @@ func spawn(argv []string, console, log *ringlog.Log) (*vmm, error) {
 	if err != nil {
 		return nil, err
 	}
-	stderr, stderrReader, err := pipe(0)
+	stderr, stderrReader, err := stderrOf(jailed)
 	if err != nil {
 		return nil, err
 	}
+	v := &vmm{jail: jailed, stdin: stdinWriter, console: console, log: log, startedAt: time.Now()}
+	v.drain(stdoutReader, console)
+	v.drain(stderrReader, log)
 	children := reaper.New()
-	process, err := children.Start(path, argv, &syscall.ProcAttr{
-		Env:   os.Environ(),
-		Files: []uintptr{uintptr(stdin), uintptr(stdout), uintptr(stderr)},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
-	})
+	stdio := []uintptr{uintptr(stdin), uintptr(stdout), uintptr(stderr)}
+	if jailed == nil {
+		v.process, err = execute(children, argv, stdio)
+	} else {
+		v.process, err = jailed.start(children, argv, stdio)
+	}
 	for _, fd := range []int{stdin, stdout, stderr} {
 		unix.Close(fd)
 	}
 	if err != nil {
+		return nil, err
+	}
+	// Before anything is reaped: a VMM that has died at once is still in /proc.
+	v.identity = identify(v.process.Pid)
+	go children.Run()
+	return v, nil
+}
+
+func execute(children *reaper.Reaper, argv []string, stdio []uintptr) (*reaper.Process, error) {
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return nil, &spawnError{err}
+	}
+	process, err := children.Start(path, argv, &syscall.ProcAttr{
+		Env:   os.Environ(),
+		Files: stdio,
+		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
 		return nil, &spawnError{&os.PathError{Op: "exec", Path: path, Err: err}}
 	}
-	v := &vmm{startedAt: time.Now(), process: process, stdin: stdinWriter, console: console, log: log}
-	// Before anything is reaped: a VMM that has died at once is still in /proc.
-	v.identity = identify(process.Pid)
-	go children.Run()
-	v.drain(stdoutReader, console)
-	v.drain(stderrReader, log)
-	return v, nil
+	return process, nil
+}
+
+// stderrOf answers as pipe does: a FIFO that has a name, where the jail asks for one.
+func stderrOf(jailed *confinement) (int, *os.File, error) {
+	if jailed == nil || jailed.spec.StderrFIFO == "" {
+		return pipe(0)
+	}
+	return jailed.makeFIFO()
 }
 
 // pipe answers a blocking end for the VMM, and our end of it, with deadlines: end 0, which reads, or 1, which writes.

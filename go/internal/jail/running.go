@@ -1,0 +1,111 @@
+package jail
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Running is the view of a VMM that runs. Paths can come into it and leave it.
+type Running struct {
+	spec *Spec
+	// Its first process, and whether it still is that.
+	pid   int
+	alive func() bool
+
+	mu sync.Mutex
+	// What Mount has put there.
+	mounted map[string]bool
+}
+
+// NewRunning answers the view of the process that confine has become. alive must be false from when the process has
+// been reaped.
+func NewRunning(spec *Spec, pid int, alive func() bool) *Running {
+	return &Running{spec: spec, pid: pid, alive: alive, mounted: map[string]bool{}}
+}
+
+// Mount binds one more path. One that is there by an earlier call is replaced.
+func (r *Running) Mount(mount Mount) error {
+	if err := mount.check(); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// Opened here, in the host's view.
+	t, err := openTree(mount, r.spec.UID, r.spec.GID)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(t.fd)
+	return r.inside(func(v *view) error {
+		if r.mounted[mount.Path] {
+			if err := v.unbind(mount.Path); err != nil {
+				return err
+			}
+			delete(r.mounted, mount.Path)
+		}
+		if err := v.bind(mount, t, r.spec.GID); err != nil {
+			return err
+		}
+		r.mounted[mount.Path] = true
+		return nil
+	})
+}
+
+// Unmount takes away a path that Mount has bound.
+func (r *Running) Unmount(path string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.mounted[path] {
+		return fmt.Errorf("%q is not what a call has mounted", path)
+	}
+	return r.inside(func(v *view) error {
+		if err := v.unbind(path); err != nil {
+			return err
+		}
+		delete(r.mounted, path)
+		return nil
+	})
+}
+
+// inside runs what is to happen in the VMM's mount namespace, on a thread that ends with it.
+func (r *Running) inside(do func(*view) error) error {
+	namespace, err := unix.Open(filepath.Join("/proc", strconv.Itoa(r.pid), "ns/mnt"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("the VMM's mount namespace: %w", err)
+	}
+	defer unix.Close(namespace)
+	if !r.alive() {
+		return errors.New("the VMM has ended")
+	}
+	done := make(chan error)
+	go func() {
+		// Never unlocked: the thread ends with the goroutine.
+		runtime.LockOSThread()
+		done <- r.enterView(namespace, do)
+	}()
+	return <-done
+}
+
+func (r *Running) enterView(namespace int, do func(*view) error) error {
+	// A thread that shares its root directory with others may not change its mount namespace.
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	if err := unix.Setns(namespace, unix.CLONE_NEWNS); err != nil {
+		return os.NewSyscallError("setns", err)
+	}
+	unix.Umask(0)
+	v, err := openView("/", r.spec.ownsTmp())
+	if err != nil {
+		return err
+	}
+	defer v.close()
+	return do(v)
+}
