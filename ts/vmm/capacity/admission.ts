@@ -5,7 +5,7 @@ import { isBefore, type Reservation } from './reservation.js';
  * - `admitted`: it fits with all that counts and with all that came before it.
  * - `next`: it does once those who look as well, but came after it, have stepped back.
  * - `wait`: others come first, and the first of them is about to go: it fits, or does not and would not wait.
- * - `stuck`: the first in line, itself or one who waits, does not fit beside what is taken.
+ * - `stuck`: somebody has to give back first, for itself, or the first in line that waits, does not fit beside what is taken.
  */
 export type Verdict = 'admitted' | 'next' | 'wait' | 'stuck';
 
@@ -25,11 +25,16 @@ export function judge(mine: Reservation, seen: readonly Reservation[], limits: A
   const fitTogether = (...parts: (readonly Reservation[])[]) =>
     fits(sum(parts.flat().map(({ amounts }) => amounts)), limits);
   if (!fitTogether(taken, ahead, [mine])) {
-    const first = ahead[0] ?? mine;
-    return fitTogether(taken, [first]) || (first !== mine && first.queueMs === 0) ? 'wait' : 'stuck';
+    const isStuck = (one: Reservation) => !fitTogether(taken, [one]);
+    return isStuck(mine) || ahead.slice(0, 1).some((first) => first.queueMs > 0 && isStuck(first)) ? 'stuck' : 'wait';
   }
   const hasClaim = seen.some(({ key, claimed }) => key === mine.key && claimed);
   return hasClaim && fitTogether(taken, ahead, behind, [mine]) ? 'admitted' : 'next';
+}
+
+/** How many wait that came before. */
+export function countAhead(mine: Reservation, seen: readonly Reservation[]): number {
+  return seen.filter((other) => other.waiting && isBefore(other, mine)).length;
 }
 
 /** What has been given to VMs, and is not only asked for. */

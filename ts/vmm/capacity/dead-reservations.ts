@@ -1,9 +1,9 @@
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Holder, ownerKey, readHolder } from '../../util/holder.js';
 import { isAlive } from '../../util/process-identity.js';
 import { isHolderAlive } from '../holder.js';
-import { entryName, type Reservation } from './reservation.js';
+import { entryName, type Reservation, reservationsOf } from './reservation.js';
 
 interface Known {
   readonly holder: Holder;
@@ -13,17 +13,34 @@ interface Known {
 /** Removes what VMs that have ended, and programs that died in line, have left. What it has read it does not read again. */
 export class DeadReservations {
   readonly #directory: string;
-  readonly #holders = new Map<string, Holder>();
+  #holders = new Map<string, Holder>();
+  #current: Promise<void> = Promise.resolve();
+  #next: Promise<void> | undefined;
 
   constructor(directory: string) {
     this.#directory = directory;
   }
 
+  /** Looks for them, from now on: those who ask while one looks share the next look. */
+  remove(): Promise<void> {
+    this.#next ??= this.#inTurn();
+    return this.#next;
+  }
+
+  async #inTurn(): Promise<void> {
+    await this.#current.catch(() => undefined); // its error is told to those who asked for it
+    this.#next = undefined;
+    this.#current = this.#lookForDead();
+    await this.#current;
+  }
+
   /** A name is one reservation's for ever, so this needs no lock. */
-  async remove(seen: readonly Reservation[]): Promise<void> {
+  async #lookForDead(): Promise<void> {
+    const seen = reservationsOf(await readdir(this.#directory));
     const known = (await Promise.all(seen.map((reservation) => this.#holderOf(reservation)))).filter(
       (entry) => entry !== undefined,
     );
+    this.#holders = new Map(known.map(({ holder, reservation }) => [reservation.key, holder]));
     // A keeper that answers is that of the latest VM of its directory: an id is taken anew when the VM that had it is gone.
     const keepers = new Map(
       known.filter(isTaken).map(({ holder, reservation }) => [holder.runtimeDir, reservation.key]),
@@ -52,12 +69,10 @@ export class DeadReservations {
     if (holder === undefined || holder === 'unknown') {
       return undefined; // gone by itself; or nothing can be said of it, so it stays
     }
-    this.#holders.set(reservation.key, holder);
     return { holder, reservation };
   }
 
   async #remove(reservation: Reservation): Promise<void> {
-    this.#holders.delete(reservation.key);
     for (const entry of ['waiting', 'claimed'] as const) {
       await rm(join(this.#directory, entryName(reservation, entry)), { force: true });
     }

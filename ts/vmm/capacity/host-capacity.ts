@@ -1,12 +1,12 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CapacityOptions } from '../../config/capacity.js';
-import { throwIfCanceled } from '../../util/deadline.js';
+import { delay, throwIfCanceled } from '../../util/deadline.js';
 import { DirectoryChanges } from '../../util/directory-changes.js';
 import { type Holder, writeHolder } from '../../util/holder.js';
 import { currentProcess } from '../../util/process-identity.js';
 import { openLeaseDirectory } from '../lease-directory.js';
-import { judge } from './admission.js';
+import { countAhead, judge } from './admission.js';
 import { type Amounts, fits, hostLimits } from './amounts.js';
 import { DeadReservations } from './dead-reservations.js';
 import { capacityExceeded, neverFits } from './refusal.js';
@@ -36,6 +36,9 @@ export type Release = () => Promise<void>;
 
 /** Of holders that end without a word nothing in the directory tells. */
 const POLL_MS = 1_000;
+/** Further back in line one looks later: most changes are not for everyone. */
+const STEP_MS = 2;
+const MAX_STEPS_MS = 200;
 
 /**
  * Memory and CPUs of this host, as all programs of this user share them out to their VMs.
@@ -46,6 +49,7 @@ const POLL_MS = 1_000;
 export class HostCapacity {
   readonly limits: Amounts;
   readonly #runtimeRoot: string | undefined;
+  #dead: DeadReservations | undefined;
 
   constructor({ runtimeRoot, ...overcommit }: HostCapacityOptions = {}) {
     this.limits = hostLimits(overcommit);
@@ -89,11 +93,11 @@ export class HostCapacity {
   async #waitInLine(place: Place, signal: AbortSignal | undefined): Promise<void> {
     const { directory, reservation } = place;
     using changes = new DirectoryChanges(directory);
-    const dead = new DeadReservations(directory);
+    this.#dead ??= new DeadReservations(directory);
     for (let pollAt = monotonicNow(); ; ) {
       changes.reset();
       if (monotonicNow() >= pollAt) {
-        await dead.remove(await place.look());
+        await this.#dead.remove();
         pollAt = monotonicNow() + millis(POLL_MS);
       }
       const seen = await place.look();
@@ -108,6 +112,7 @@ export class HostCapacity {
       await (verdict === 'next' ? place.enter('claimed') : place.leave('claimed'));
       const until = pollAt < reservation.deadline ? pollAt : reservation.deadline;
       await changes.next(Math.max(0, Number(until - monotonicNow()) / 1e6), signal);
+      await delay(Math.min(countAhead(reservation, seen) * STEP_MS, MAX_STEPS_MS), signal);
     }
   }
 }

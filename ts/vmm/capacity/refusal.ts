@@ -1,7 +1,7 @@
 import { SmartVMError } from '../../errors.js';
-import { takenOf } from './admission.js';
+import { countAhead, takenOf } from './admission.js';
 import { type Amounts, inWords, sum } from './amounts.js';
-import { isBefore, monotonicNow, type Reservation } from './reservation.js';
+import { monotonicNow, type Reservation } from './reservation.js';
 
 const NAMED = 8;
 
@@ -30,7 +30,7 @@ export function capacityExceeded(mine: Reservation, seen: readonly Reservation[]
     memoryMib: Math.max(0, limits.memoryMib - taken.memoryMib),
     vcpus: Math.max(0, limits.vcpus - taken.vcpus),
   };
-  const waitingBefore = seen.filter((other) => other.waiting && isBefore(other, mine)).length;
+  const waitingBefore = countAhead(mine, seen);
   const waitedMs = Math.round(Number(monotonicNow() - mine.ticket) / 1e6);
   const message = [
     `VM ${mine.id} needs ${inWords(mine.amounts)} with its VMM`,
