@@ -14,6 +14,8 @@ export const ERROR_CODES = {
   BASE_IMAGE_MANIFEST_FAILED: 'A base image manifest is missing or cannot be read.',
   BOOT_TIMEOUT: 'The guest was not ready in time. The error has the last lines of its console.',
   CANCELED: 'The AbortSignal of the call ended it.',
+  CAPACITY_EXCEEDED:
+    'What VMs may take of this host is taken. `details` says by whom; stop some, wait by `queueMs`, or allow more by `capacity`.',
   CLEANUP_FAILED: 'Something that a VM held could not be released. The cause has every error; the rest is released.',
   DIRECTORY_UNSAFE: 'A directory belongs to another user, is a link or is open to others. Remove it or name another.',
   EXEC_OUTPUT_LIMIT: 'A command wrote more than `maxOutputBytes`; its process group was ended.',
@@ -39,6 +41,7 @@ export const ERROR_CODES = {
   START_FAILED: 'A step of the start failed; what the steps before it had made is undone. The cause says why.',
   TOOL_FAILED: 'A host tool exited with an error. The message has its last words.',
   TOOL_MISSING: 'A host tool is not installed. The message says which command installs it.',
+  UID_EXHAUSTED: 'Every uid of the range for VMs is taken. Stop some VMs, or give a larger range.',
   VM_EXISTS: 'A VM with that id exists already.',
   VMM_EXITED: 'The VMM process ended. `details` has its exit code or signal, and the tail of its output.',
   VMM_NOT_FOUND: 'Neither a Firecracker with a usable KVM nor QEMU was found. The message says what to install.',

@@ -1,3 +1,4 @@
+export type { CapacityDemand, CapacityOptions } from './config/capacity.js';
 export type * from './config/device-types.js';
 export type { IMemoryBackend, IRestoreOptions } from './config/restore.js';
 export type * from './config/types.js';

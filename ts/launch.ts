@@ -26,6 +26,8 @@ export interface LaunchOptions {
   networkInterfaces?: IMicroVMConfig['networkInterfaces'];
   /** Most milliseconds from the VMM's start to the guest's first answer. Default 60,000. */
   timeoutMs?: number | undefined;
+  /** Most milliseconds to wait in line where the host's capacity is taken. Default 0: CAPACITY_EXCEEDED at once. */
+  queueMs?: number | undefined;
   /** Ends the launch; once the VM runs it has no say. */
   signal?: AbortSignal | undefined;
   /** Told of each step where an image has to be made first. */

@@ -1,6 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { totalmem } from 'node:os';
 import { join } from 'node:path';
+import {
+  assertCapacityDemand,
+  assertCapacityOptions,
+  assertQueueMs,
+  type CapacityDemand,
+  type CapacityOptions,
+} from './config/capacity.js';
 import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
 import { assertVmId } from './config/ids.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from './config/types.js';
@@ -14,6 +20,9 @@ import { ensurePrivateDirectory } from './util/private-directory.js';
 import { assertSocketPath } from './util/socket-path.js';
 import { MicroVM } from './vm/micro-vm.js';
 import type { MicroVMOptions } from './vm/types.js';
+import { type Amounts, hostLimits } from './vmm/capacity/amounts.js';
+import { demandOf } from './vmm/capacity/demand.js';
+import { HostCapacity } from './vmm/capacity/host-capacity.js';
 import { findVmm } from './vmm/find.js';
 import { type Arch, hostArch } from './vmm/host.js';
 
@@ -32,12 +41,18 @@ export interface SmartVMOptions {
   bridgeName?: string;
   /** IPv4 subnet for VMs in CIDR notation. Default `172.30.0.0/24`. */
   subnet?: string;
+  /** How much of the host's memory and CPUs all VMs of this user may take; `false`: these VMs neither ask nor count. */
+  capacity?: CapacityOptions | false;
 }
 
-export type CreateVMOptions = Pick<
-  MicroVMOptions,
-  'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs'
->;
+export interface CreateVMOptions
+  extends Pick<MicroVMOptions, 'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs'> {
+  /**
+   * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
+   * counts for one CPU and as much memory as its memory file has bytes, or none where a page fault handler has the memory.
+   */
+  capacity?: CapacityDemand | undefined;
+}
 
 /** The composition root: images, network and the VMs that this program made. */
 export class SmartVM implements AsyncDisposable {
@@ -47,16 +62,19 @@ export class SmartVM implements AsyncDisposable {
   readonly #options: SmartVMOptions;
   readonly #runtimeDir: string;
   readonly #vms = new Map<string, MicroVM>();
+  readonly #capacity: HostCapacity | undefined;
   readonly #launches = new Map<Promise<MicroVM>, AbortController>();
 
-  /** Makes nothing on disk. @throws SmartVMError INVALID_SUBNET, INVALID_INTERFACE_NAME */
+  /** Makes nothing on disk. @throws SmartVMError INVALID_SUBNET, INVALID_INTERFACE_NAME, INVALID_OPTION */
   constructor(options: SmartVMOptions = {}) {
+    assertCapacityOptions(options.capacity ?? {});
     this.#options = options;
     this.#runtimeDir = options.runtimeDir ?? defaultRuntimeDir();
     const dataDir = options.dataDir ?? defaultDataDir();
     const arch = options.arch ?? hostArch();
     this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch });
     this.baseImageManager = new BaseImageManager({ cacheDir: join(dataDir, 'base-images'), arch });
+    this.#capacity = options.capacity === false ? undefined : new HostCapacity(options.capacity);
     this.networkManager = new NetworkManager({
       ...(options.subnet === undefined ? {} : { subnet: options.subnet }),
       ...(options.bridgeName === undefined ? {} : { bridgeName: options.bridgeName }),
@@ -88,7 +106,14 @@ export class SmartVM implements AsyncDisposable {
     const socketPath = join(runtimeDir, 'api.sock');
     assertSocketPath(socketPath);
     const vmm = await findVmm(this.#options);
-    const vm = new MicroVM(id, config, vmm.path, socketPath, this.networkManager, { ...options, runtimeDir });
+    assertCapacityDemand(options.capacity ?? {});
+    const vm: MicroVM = new MicroVM(id, config, vmm.path, socketPath, this.networkManager, {
+      ...options,
+      runtimeDir,
+      reserve: this.#capacity?.reserverFor({ id, runtimeDir }, () =>
+        demandOf({ config: vm.config.config, restore: options.restore, said: options.capacity }, vmm.kind),
+      ),
+    });
     vm.assertValid();
     await ensurePrivateDirectory(this.#runtimeDir);
     this.#directoryFor(id); // once more: others may have taken the id meanwhile
@@ -99,7 +124,7 @@ export class SmartVM implements AsyncDisposable {
   /**
    * Boots a VM from an image and waits until commands can run in it.
    * @throws SmartVMError INVALID_ID, INVALID_OPTION, MEMORY_EXCEEDED, IMAGE_UNKNOWN, VMM_NOT_FOUND before anything is made;
-   *   IMAGE_BUILD_FAILED, BOOT_TIMEOUT, VMM_EXITED, CANCELED and the like with everything undone
+   *   IMAGE_BUILD_FAILED, CAPACITY_EXCEEDED, BOOT_TIMEOUT, VMM_EXITED, CANCELED and the like with everything undone
    */
   async launch(options: LaunchOptions = {}): Promise<MicroVM> {
     const abort = new AbortController();
@@ -116,14 +141,15 @@ export class SmartVM implements AsyncDisposable {
   async #launch(options: LaunchOptions): Promise<MicroVM> {
     const id = options.id ?? newId();
     const directory = this.#directoryFor(id);
-    assertMemory(options.memSizeMib);
+    assertQueueMs(options.queueMs);
+    assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
     const image = await this.imageManager.resolve(options.image ?? 'debian', { signal, onProgress });
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
       prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
     });
-    await vm.start({ signal, timeoutMs: options.timeoutMs });
+    await vm.start({ signal, timeoutMs: options.timeoutMs, queueMs: options.queueMs });
     return vm;
   }
 
@@ -172,8 +198,7 @@ function newId(): string {
   return `vm-${randomBytes(5).toString('hex')}`;
 }
 
-function assertMemory(memSizeMib: number | undefined): void {
-  const hostMib = Math.floor(totalmem() / 1024 / 1024);
+function assertMemory(memSizeMib: number | undefined, { memoryMib: hostMib }: Amounts): void {
   if (memSizeMib !== undefined && memSizeMib > hostMib) {
     throw new SmartVMError('MEMORY_EXCEEDED', `a VM of ${memSizeMib} MiB does not fit this host of ${hostMib} MiB`, {
       details: { memSizeMib, hostMib },

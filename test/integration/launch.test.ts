@@ -91,7 +91,15 @@ describe('a launched Debian guest', () => {
 
   it('records when each step of its boot ran', () => {
     const steps = vm.timings.map((timing) => timing.step);
-    expect(steps.sort()).toEqual(['agent', 'configure', 'files', 'instance-start', 'runtime-directory', 'vmm']);
+    expect(steps.sort()).toEqual([
+      'agent',
+      'capacity',
+      'configure',
+      'files',
+      'instance-start',
+      'runtime-directory',
+      'vmm',
+    ]);
   });
 
   it('stops and carries on', async () => {

@@ -65,7 +65,7 @@ describe.each(VMMS)('MicroVM on %s', (_name, executable) => {
       expect(await isAlive(vmm)).toBe(false);
       expect(await bench.leftovers()).toEqual([]);
       expect(vm.timings.map(({ step }) => step).toSorted()).toEqual(
-        ['runtime-directory', 'files', 'vmm', 'configure', 'instance-start', 'agent'].toSorted(),
+        ['capacity', 'runtime-directory', 'files', 'vmm', 'configure', 'instance-start', 'agent'].toSorted(),
       );
       expect(await vm.stop()).toEqual({ rung: 'SIGTERM' });
       await expect(vm.getInfo()).rejects.toMatchObject({ code: 'NO_CLIENT' });

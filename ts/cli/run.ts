@@ -12,6 +12,7 @@ interface RunOptions {
   cpus: number;
   memory: number;
   timeout?: number;
+  queue?: number;
   interactive?: boolean;
 }
 
@@ -29,6 +30,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option('--cpus <n>', 'virtual CPUs, 1 to 32', integer(1, 32), 1)
     .option('--memory <MiB>', 'memory in MiB', integer(MIN_MEMORY_MIB, Number.MAX_SAFE_INTEGER), 256)
     .option('--timeout <seconds>', 'end the command after this many seconds, with exit code 124', seconds)
+    .option('--queue <seconds>', 'wait up to this many seconds where the host has no room for the VM', seconds)
     .option('-i, --interactive', "pass standard input on to the command's")
     .passThroughOptions()
     .addHelpText('after', '\nExample:\n  smartvm run --memory 512 -- uname -a')
@@ -45,6 +47,7 @@ async function run(command: readonly string[], options: RunOptions): Promise<num
       image: options.image,
       vcpuCount: options.cpus,
       memSizeMib: options.memory,
+      queueMs: options.queue === undefined ? undefined : Math.ceil(options.queue * 1000),
       signal,
       onProgress: printProgress,
     });

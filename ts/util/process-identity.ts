@@ -30,3 +30,11 @@ export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
   const now = await processIdentity(identity.pid);
   return now !== undefined && now.startTime === identity.startTime && now.bootId === identity.bootId;
 }
+
+let current: Promise<ProcessIdentity> | undefined;
+
+/** The identity of this program. */
+export function currentProcess(): Promise<ProcessIdentity> {
+  current ??= processIdentity(process.pid).then((identity) => identity as ProcessIdentity); // it lives
+  return current;
+}

@@ -13,6 +13,9 @@ import type { VmmProcess } from '../vmm/vmm-process.js';
  */
 export type PrepareFiles = (runtimeDir: string, signal: AbortSignal) => Promise<DialGuest | undefined>;
 
+/** Takes what the VM needs of the host, in line for up to `queueMs` if others have it, and gives the way to give it back. */
+export type Reserve = (wait: { queueMs: number; signal: AbortSignal }) => Promise<() => Promise<void>>;
+
 /** What the steps of a boot work on; each step adds what it made, and its undo to `cleanup`. */
 export interface BootContext {
   readonly id: string;
@@ -24,10 +27,12 @@ export interface BootContext {
   readonly socketPath: string;
   readonly runtimeDir: string;
   readonly detached: boolean;
+  readonly reserve: Reserve | undefined;
+  readonly queueMs: number;
   readonly prepare: PrepareFiles | undefined;
   readonly signal: AbortSignal;
   /** On the clock of performance.now(), which no change of the time moves. */
-  readonly deadline: number;
+  deadline: number;
   readonly cleanup: CleanupStack;
   /** Told of the VMM as soon as there is one, before it is configured. */
   readonly onVmm: (vmm: VmmProcess) => void;

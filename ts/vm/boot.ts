@@ -27,6 +27,7 @@ export interface StepTiming {
 type Steps = readonly (readonly BootStep[])[];
 
 const BRING_UP: Steps = [
+  [{ name: 'capacity', run: reserveCapacity }],
   [{ name: 'runtime-directory', run: makeRuntimeDirectory }],
   [
     { name: 'files', run: makeFiles },
@@ -110,6 +111,15 @@ async function undo(context: BootContext, step: string, error: unknown): Promise
     : new SmartVMError('START_FAILED', `VM ${context.id} failed at '${step}': ${(error as Error).message}`, {
         cause: error,
       });
+}
+
+async function reserveCapacity(context: BootContext, signal: AbortSignal): Promise<void> {
+  const begin = performance.now();
+  const release = await context.reserve?.({ queueMs: context.queueMs, signal });
+  if (release) {
+    context.cleanup.push('capacity', release);
+  }
+  context.deadline += performance.now() - begin; // to wait in line is not to start
 }
 
 async function makeRuntimeDirectory({ id, runtimeDir, socketPath, cleanup }: BootContext): Promise<void> {

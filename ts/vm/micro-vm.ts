@@ -1,3 +1,4 @@
+import { assertQueueMs } from '../config/capacity.js';
 import { assertRestoreOptions } from '../config/restore.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from '../config/types.js';
 import { type SnapshotOptions, snapshotPayload } from '../config/updates.js';
@@ -71,11 +72,13 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
 
   /**
    * Boots the VM, up to a guest that answers where the agent's keys were given. On failure everything made is undone.
-   * @throws SmartVMError INVALID_CONFIG, INVALID_STATE, BOOT_TIMEOUT, VMM_EXITED, VMM_SPAWN_FAILED, API_REFUSED, CANCELED …
+   * @throws SmartVMError INVALID_CONFIG, INVALID_STATE, INVALID_OPTION, MEMORY_EXCEEDED, CAPACITY_EXCEEDED, BOOT_TIMEOUT,
+   *   VMM_EXITED, VMM_SPAWN_FAILED, API_REFUSED, CANCELED …
    */
   async start(options: StartOptions = {}): Promise<void> {
     this.#state.assert('start()', 'created');
     this.assertValid();
+    assertQueueMs(options.queueMs);
     this.#state.to('starting');
     this.#starting = this.#start(options);
     await this.#starting;
@@ -155,6 +158,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
       socketPath: this.socketPath,
       runtimeDir: this.#options.runtimeDir ?? `${this.socketPath}.d`,
       detached: this.#options.detached ?? false,
+      reserve: this.#options.reserve,
+      queueMs: options.queueMs ?? 0,
       prepare: this.#options.prepare,
       signal: linked.signal,
       deadline: performance.now() + (options.timeoutMs ?? DEFAULT_START_TIMEOUT_MS),

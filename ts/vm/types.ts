@@ -1,6 +1,6 @@
 import type { IRestoreOptions } from '../config/restore.js';
 import type { VmmFlags } from '../vmm/flags.js';
-import type { PrepareFiles } from './boot-context.js';
+import type { PrepareFiles, Reserve } from './boot-context.js';
 import type { VmExit } from './exit.js';
 import type { ShutdownRung } from './shutdown.js';
 import type { VmState } from './state.js';
@@ -8,6 +8,8 @@ import type { VmState } from './state.js';
 export interface MicroVMOptions {
   /** Directory (0700) of the keeper's socket and of the logs; removed when the VM ends. Default `<socketPath>.d`. */
   runtimeDir?: string | undefined;
+  /** Runs before anything of the VM is made; what it gives is called when all is released. Default: nothing is reserved. */
+  reserve?: Reserve | undefined;
   /** Runs beside the VMM's own start. */
   prepare?: PrepareFiles | undefined;
   /** Starts from a snapshot in place of a kernel; the configuration then has nothing of the VM's hardware. */
@@ -25,8 +27,10 @@ export interface MicroVMOptions {
 export interface StartOptions {
   /** Ends the start; once the VM runs it has no say. */
   signal?: AbortSignal | undefined;
-  /** Most milliseconds for the whole start. Default 60,000. */
+  /** Most milliseconds for the whole start, without what it waits in line. Default 60,000. */
   timeoutMs?: number | undefined;
+  /** Most milliseconds to wait in line where the host's capacity is taken. Default 0: CAPACITY_EXCEEDED at once. */
+  queueMs?: number | undefined;
 }
 
 export interface StopOptions {
