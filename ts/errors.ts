@@ -18,6 +18,10 @@ export const ERROR_CODES = {
     'What VMs may take of this host is taken. `details` says by whom; stop some, wait by `queueMs`, or allow more by `capacity`.',
   CLEANUP_FAILED: 'Something that a VM held could not be released. The cause has every error; the rest is released.',
   DIRECTORY_UNSAFE: 'A directory belongs to another user, is a link or is open to others. Remove it or name another.',
+  DOWNLOAD_CORRUPT: 'What was fetched has another size or sha256 than it should have. Nothing of it is kept.',
+  DOWNLOAD_FAILED: 'A URL could not be fetched: network, proxy, TLS or status. The message says what to look at.',
+  DOWNLOAD_REFUSED:
+    'A URL or a redirect is one that is not followed: not https, or from a public to a private network.',
   EXEC_OUTPUT_LIMIT: 'A command wrote more than `maxOutputBytes`; its process group was ended.',
   EXEC_TIMEOUT: 'A command in the guest ran longer than its `timeoutMs`; its process group was ended.',
   FILE_WRITE_FAILED: 'A file of SmartVM could not be written; the cause has the system error.',
@@ -34,9 +38,14 @@ export const ERROR_CODES = {
   INVALID_STATE: 'The VM is in a state in which that call is not legal. `details` has the state.',
   INVALID_SUBNET: 'A subnet is not IPv4 CIDR notation with a prefix of /8 to /30.',
   IP_EXHAUSTED: 'Every address of the subnet is taken.',
+  JAILER_MISMATCH:
+    'The jailer and Firecracker are of different versions. Run `smartvm install`, or name the right one; `jail: false` gives up the wall.',
+  JAILER_MISSING:
+    "Firecracker's jailer was not found. Run `smartvm install`, or name one; `jail: false` gives up the wall.",
   KEEPER_FAILED: 'The keeper of a VM could not be started, or broke off.',
   MEMORY_EXCEEDED: 'The VM asks for more memory than the host has.',
   NO_CLIENT: 'The VM has not been started, so there is no API to call.',
+  RELEASE_INVALID: 'A fetched release of Firecracker is not what it should be. Nothing of it is kept.',
   SOCKET_PATH_TOO_LONG: 'A Unix socket path is longer than 107 bytes. Use a shorter runtime directory or id.',
   START_FAILED: 'A step of the start failed; what the steps before it had made is undone. The cause says why.',
   TOOL_FAILED: 'A host tool exited with an error. The message has its last words.',
@@ -44,7 +53,7 @@ export const ERROR_CODES = {
   UID_EXHAUSTED: 'Every uid of the range for VMs is taken. Stop some VMs, or give a larger range.',
   VM_EXISTS: 'A VM with that id exists already.',
   VMM_EXITED: 'The VMM process ended. `details` has its exit code or signal, and the tail of its output.',
-  VMM_NOT_FOUND: 'Neither a Firecracker with a usable KVM nor QEMU was found. The message says what to install.',
+  VMM_NOT_FOUND: 'Neither a Firecracker with a usable KVM nor QEMU was found. Run `smartvm install --with-deps`.',
   VMM_SPAWN_FAILED: 'The VMM executable could not be started.',
   VMM_TOO_OLD:
     'The VMM lacks what a configuration or call asks for. `details` has its version and the one that is needed.',

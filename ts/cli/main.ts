@@ -13,16 +13,19 @@ export async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   const { Command, CommanderError } = await import('commander');
+  const { addInstallCommand } = await import('./install.js');
   const { addRunCommand } = await import('./run.js');
   let exitCode = 0;
+  const exit = (code: number) => {
+    exitCode = code;
+  };
   const program = new Command('smartvm')
     .description("Firecracker microVMs: a virtual machine's wall with a container's ease")
     .version(version(), '--version', 'print the version')
     .exitOverride()
     .enablePositionalOptions();
-  addRunCommand(program, (code) => {
-    exitCode = code;
-  });
+  addRunCommand(program, exit);
+  addInstallCommand(program, exit);
   try {
     await program.parseAsync(args, { from: 'user' });
     return exitCode;

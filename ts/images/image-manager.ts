@@ -54,22 +54,23 @@ export class ImageManager {
     return Object.keys(BUILDERS);
   }
 
+  /** Whether {@link resolve} would find the image made already. @throws SmartVMError IMAGE_UNKNOWN, DIRECTORY_UNSAFE */
+  async has(name: string): Promise<boolean> {
+    const { directory, recipe } = this.#place(name);
+    return (await openBundle(directory, recipe)).state === 'whole';
+  }
+
   /**
    * The image of that name, ready to boot. The first use builds it, which takes about a minute; programs that ask meanwhile wait for that build.
    * @throws SmartVMError IMAGE_UNKNOWN, TOOL_MISSING, IMAGE_BUILD_FAILED, CANCELED, DIRECTORY_UNSAFE
    */
   async resolve(name: string, options: ResolveOptions = {}): Promise<BootImage> {
     throwIfCanceled(options.signal, `image ${name}`);
-    if (!isImageName(name)) {
-      const known = this.list().join(', ');
-      throw new SmartVMError('IMAGE_UNKNOWN', `there is no image '${name}'; there are: ${known}`, {
-        details: { name },
-      });
-    }
+    const place = this.#place(name);
+    const { directory } = place;
     await ensurePrivateDirectory(this.cacheDir);
-    const directory = join(this.cacheDir, `${name}-${this.arch}`);
-    const cached = await openBundle(directory, BUILDERS[name].recipe);
-    const bundle = cached.state === 'whole' ? cached.bundle : await this.#build(name, directory, options);
+    const cached = await openBundle(directory, place.recipe);
+    const bundle = cached.state === 'whole' ? cached.bundle : await this.#build(place.name, directory, options);
     const modules = bundle.files.modules;
     const initramfsPath = await cachedInitramfs(
       join(this.cacheDir, 'initramfs'),
@@ -89,6 +90,16 @@ export class ImageManager {
       rootfs: { path: join(directory, bundle.files.rootfs), fsType: bundle.fsType },
       bootArgs: bundle.bootArgs,
     };
+  }
+
+  #place(name: string): { name: ImageName; directory: string; recipe: string } {
+    if (!isImageName(name)) {
+      const known = this.list().join(', ');
+      throw new SmartVMError('IMAGE_UNKNOWN', `there is no image '${name}'; there are: ${known}`, {
+        details: { name },
+      });
+    }
+    return { name, directory: join(this.cacheDir, `${name}-${this.arch}`), recipe: BUILDERS[name].recipe };
   }
 
   async #build(

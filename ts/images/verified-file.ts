@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { lstat, open } from 'node:fs/promises';
+import { sha256File } from '../util/file-hash.js';
 
 /** What `stat` says of a file that nobody has touched. Any write, chmod, rename over it or copy changes one of them. */
 export interface Fingerprint {
@@ -34,14 +33,6 @@ export async function fingerprint(path: string): Promise<Fingerprint | undefined
 export function sameFingerprint(a: Fingerprint | undefined, b: Fingerprint | undefined): boolean {
   const keys = ['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const;
   return a !== undefined && b !== undefined && keys.every((key) => a[key] === b[key]);
-}
-
-export async function sha256File(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
-    hash.update(chunk as Buffer);
-  }
-  return hash.digest('hex');
 }
 
 /** Hashes the file. The fingerprint is taken first: a write during the hashing makes the record worthless, not wrong. */

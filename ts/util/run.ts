@@ -14,12 +14,14 @@ const PACKAGES: Readonly<Record<string, string>> = {
   mksquashfs: 'squashfs-tools',
   mmdebstrap: 'mmdebstrap',
   flock: 'util-linux',
+  gzip: 'gzip',
   ip: 'iproute2',
   newuidmap: 'uidmap',
   nft: 'nftables',
   'qemu-system-aarch64': 'qemu-system-arm',
   'qemu-system-x86_64': 'qemu-system-x86',
   setpriv: 'util-linux',
+  tar: 'tar',
   unshare: 'util-linux',
   xz: 'xz-utils',
   zstd: 'zstd',
@@ -35,6 +37,8 @@ export interface RunOptions {
   /** Written to standard input, which is otherwise empty. */
   input?: string | Uint8Array;
   signal?: AbortSignal | undefined;
+  /** More on standard output ends the tool: its output is held in memory. */
+  maxOutputBytes?: number;
   /** Called with each piece of standard error, for progress. */
   onStderr?: (text: string) => void;
 }
@@ -54,8 +58,12 @@ export async function run(tool: string, args: readonly string[], options: RunOpt
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   const stdout: Buffer[] = [];
-  let tail = '';
-  child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
+  const { maxOutputBytes = Number.POSITIVE_INFINITY } = options;
+  let [tail, outputBytes] = ['', 0];
+  child.stdout.on('data', (chunk: Buffer) => {
+    outputBytes += chunk.length;
+    outputBytes > maxOutputBytes ? child.kill('SIGKILL') : stdout.push(chunk);
+  });
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     tail = (tail + text).slice(-TAIL_BYTES);
     options.onStderr?.(text);
@@ -74,13 +82,17 @@ export async function run(tool: string, args: readonly string[], options: RunOpt
       child.once('close', () => clearTimeout(late));
     });
     child.once('close', (code, signal) => {
-      if (code === 0) {
+      const tooMuch = outputBytes > maxOutputBytes;
+      if (code === 0 && !tooMuch) {
         resolve(Buffer.concat(stdout));
         return;
       }
       const how = signal ? `was ended by ${signal}` : `exited with ${code}`;
+      const what = tooMuch
+        ? `wrote more than ${maxOutputBytes} bytes`
+        : `${how}: ${tail.trim() || '(it said nothing)'}`;
       reject(
-        new SmartVMError('TOOL_FAILED', `${tool} ${how}: ${tail.trim() || '(it said nothing)'}`, {
+        new SmartVMError('TOOL_FAILED', `${tool} ${what}`, {
           details: { tool, args, exitCode: code, signal },
         }),
       );
@@ -111,21 +123,31 @@ function startError(tool: string, cause: NodeJS.ErrnoException, signal: AbortSig
  * @throws SmartVMError TOOL_MISSING naming every tool that is not in PATH, and one command that installs them
  */
 export async function requireTools(tools: readonly string[]): Promise<void> {
+  const missing = await missingTools(tools);
+  if (missing.length > 0) {
+    throw toolMissing(missing);
+  }
+}
+
+/** Those of the tools that {@link run} would not find. */
+export async function missingTools(tools: readonly string[]): Promise<string[]> {
   const folders = toolFolders(process.env);
   const found = async (tool: string) => {
     const tries = await Promise.allSettled(folders.map((folder) => access(join(folder, tool), constants.X_OK)));
     return tries.some(({ status }) => status === 'fulfilled');
   };
   const present = await Promise.all(tools.map(found));
-  const missing = tools.filter((_tool, index) => !present[index]);
-  if (missing.length > 0) {
-    throw toolMissing(missing);
-  }
+  return tools.filter((_tool, index) => !present[index]);
+}
+
+/** Debian's packages of these tools, as far as they are known. */
+export function packagesOf(tools: readonly string[]): string[] {
+  return [...new Set(tools.flatMap((tool) => PACKAGES[tool] ?? []))];
 }
 
 /** TOOL_MISSING, with the command that installs the tools where their packages are known. */
 export function toolMissing(tools: readonly string[], cause?: unknown): SmartVMError {
-  const packages = [...new Set(tools.map((tool) => PACKAGES[tool]).filter(Boolean))];
+  const packages = packagesOf(tools);
   const hint = packages.length > 0 ? `; install with: apt-get install ${packages.join(' ')}` : '';
   const verb = tools.length > 1 ? 'are' : 'is';
   return new SmartVMError('TOOL_MISSING', `${tools.join(', ')} ${verb} not installed${hint}`, {

@@ -1,9 +1,10 @@
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { defaultDataDir } from '../config/directories.js';
 import { SmartVMError } from '../errors.js';
 import { PACKAGE_ROOT } from '../util/package-root.js';
 import { hostArch, kvmProblem } from './host.js';
+import { newestFirecracker, releaseFolder } from './release-files.js';
 
 export type VmmKind = 'firecracker' | 'qemu';
 
@@ -18,6 +19,8 @@ export interface FindVmmOptions {
   vmm?: 'auto' | VmmKind | undefined;
   /** Taken as it is, without a look at KVM: whoever names a binary knows the host. */
   firecrackerBinaryPath?: string | undefined;
+  /** Where `smartvm install` puts Firecracker, in `bin/`. Default: that of the environment. */
+  dataDir?: string | undefined;
 }
 
 /**
@@ -32,46 +35,60 @@ export async function findVmm(options: FindVmmOptions = {}): Promise<Vmm> {
   const problems: string[] = [];
   for (const kind of ['firecracker', 'qemu'] as const) {
     if (wanted === 'auto' || wanted === kind) {
-      const found = await FINDERS[kind]();
+      const found = await FINDERS[kind](options.dataDir ?? defaultDataDir());
       if ('path' in found) {
         return { kind, path: found.path };
       }
       problems.push(found.problem);
     }
   }
-  throw new SmartVMError('VMM_NOT_FOUND', `no VMM can run here: ${problems.join('; ')}`, { details: { problems } });
+  const message = `no VMM can run here: ${problems.join('; ')}. \`smartvm install --with-deps\` installs what this machine needs`;
+  throw new SmartVMError('VMM_NOT_FOUND', message, { details: { problems } });
 }
 
-type Finding = { path: string } | { problem: string };
+/** The QEMU that this host's guests run on, and Debian's package of it. */
+export function qemuProgram(): { program: string; debianPackage: string } {
+  return hostArch() === 'x86_64'
+    ? { program: 'qemu-system-x86_64', debianPackage: 'qemu-system-x86' }
+    : { program: 'qemu-system-aarch64', debianPackage: 'qemu-system-arm' };
+}
 
-const FINDERS: Readonly<Record<VmmKind, () => Promise<Finding>>> = {
-  firecracker: async () => {
-    const problem = await kvmProblem();
-    if (problem !== undefined) {
-      return { problem: `Firecracker needs KVM: ${problem}` };
-    }
-    const path = await which('firecracker');
-    return path ? { path } : { problem: 'firecracker is not on PATH (its releases are on GitHub)' };
-  },
-  qemu: async () => {
-    const [program, debianPackage] =
-      hostArch() === 'x86_64' ? ['qemu-system-x86_64', 'qemu-system-x86'] : ['qemu-system-aarch64', 'qemu-system-arm'];
-    return (await which(program))
-      ? { path: join(PACKAGE_ROOT, 'bin/smartvm-qemu') }
-      : { problem: `${program} is not installed; install it with: apt-get install ${debianPackage}` };
-  },
-};
+/** The Firecracker that is used where KVM can run guests: that of PATH, else the newest that `smartvm install` fetched. */
+function findFirecracker(dataDir: string): string | undefined {
+  return which('firecracker') ?? newestFirecracker(releaseFolder(dataDir))?.path;
+}
 
-async function which(program: string): Promise<string | undefined> {
+/** A program's path by PATH. The answer is not kept: a few calls to the kernel, and PATH and what is in it may change. */
+export function which(program: string): string | undefined {
   for (const directory of (process.env.PATH ?? '').split(delimiter)) {
-    const path = join(directory, program);
-    const executable = await access(path, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (directory !== '' && executable) {
-      return path;
+    if (directory !== '') {
+      const path = join(directory, program);
+      try {
+        accessSync(path, constants.X_OK);
+        return path;
+      } catch {} // not here
     }
   }
   return undefined;
 }
+
+type Finding = { path: string } | { problem: string };
+
+const FINDERS: Readonly<Record<VmmKind, (dataDir: string) => Promise<Finding>>> = {
+  firecracker: async (dataDir) => {
+    const problem = await kvmProblem();
+    if (problem !== undefined) {
+      return { problem: `Firecracker needs KVM: ${problem}` };
+    }
+    const path = findFirecracker(dataDir);
+    return path
+      ? { path }
+      : { problem: `firecracker is neither on PATH nor in ${releaseFolder(dataDir)} (\`smartvm install\` fetches it)` };
+  },
+  qemu: async () => {
+    const { program, debianPackage } = qemuProgram();
+    return which(program)
+      ? { path: join(PACKAGE_ROOT, 'bin/smartvm-qemu') }
+      : { problem: `${program} is not installed; install it with: apt-get install ${debianPackage}` };
+  },
+};

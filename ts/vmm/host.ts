@@ -8,6 +8,9 @@ export function hostArch(): Arch {
   return process.arch === 'arm64' ? 'aarch64' : 'x86_64';
 }
 
+/** Asked once: the kernel writes /proc/cpuinfo anew at each reading, which takes milliseconds on hosts of many CPUs. */
+let virtualises: Promise<boolean> | undefined;
+
 /**
  * Why KVM cannot run guests here, or undefined when it can. A device that opens is not enough: under a hypervisor's
  * paravirtual KVM, whose CPU shows neither `vmx` nor `svm`, stock kernels hang.
@@ -23,8 +26,8 @@ export async function kvmProblem(): Promise<string | undefined> {
   if (hostArch() === 'aarch64') {
     return undefined;
   }
-  const cpuinfo = await readFile('/proc/cpuinfo', 'utf8');
-  return /^flags\s*:.*\b(?:vmx|svm)\b/m.test(cpuinfo)
+  virtualises ??= readFile('/proc/cpuinfo', 'utf8').then((cpuinfo) => /^flags\s*:.*\b(?:vmx|svm)\b/m.test(cpuinfo));
+  return (await virtualises)
     ? undefined
     : '/dev/kvm opens, but the CPU shows neither vmx nor svm (a paravirtual KVM, under which stock kernels hang)';
 }

@@ -1,6 +1,9 @@
+import { statSync } from 'node:fs';
 import type { Since } from '../config/since.js';
 import { SmartVMError } from '../errors.js';
 import { run } from '../util/run.js';
+
+const MAX_VERSION_BYTES = 1 << 16;
 
 /**
  * Holds what is asked of a VMM against what its version has, before it is asked. A development version counts as the release
@@ -21,10 +24,31 @@ export function assertNewEnough(gates: readonly Since[], vmmVersion: string): vo
   }
 }
 
-/** The version that an executable prints with `--version`, such as `1.17.0`. @throws SmartVMError TOOL_FAILED, TOOL_MISSING */
+/** What this program has asked already, by the executable's path and state. */
+const KNOWN_VERSIONS = new Map<string, { readonly state: string; readonly version: string }>();
+
+/**
+ * The version that an executable prints with `--version`, such as `1.17.0`. It is asked once, and again when the file has changed.
+ * @throws SmartVMError TOOL_FAILED, TOOL_MISSING, CANCELED
+ */
 export async function versionOfExecutable(path: string, signal?: AbortSignal): Promise<string> {
-  const output = await run(path, ['--version'], { signal });
-  return /v?(\d+\.\d+\S*)/.exec(output.toString('utf8'))?.[1] ?? 'unknown';
+  const state = fileState(path);
+  const known = KNOWN_VERSIONS.get(path);
+  if (known !== undefined && known.state === state) {
+    return known.version;
+  }
+  const output = await run(path, ['--version'], { signal, maxOutputBytes: MAX_VERSION_BYTES });
+  const version = /v?(\d+\.\d+\S*)/.exec(output.toString('utf8'))?.[1] ?? 'unknown';
+  if (state !== undefined) {
+    KNOWN_VERSIONS.set(path, { state, version });
+  }
+  return version;
+}
+
+/** Other after every write, rename over it and chmod; undefined when there is no such file. */
+function fileState(path: string): string | undefined {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat && [stat.dev, stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join(':');
 }
 
 /** By major and minor number. */
