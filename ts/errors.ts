@@ -16,6 +16,8 @@ export const ERROR_CODES = {
   CANCELED: 'The AbortSignal of the call ended it.',
   CAPACITY_EXCEEDED:
     'What VMs may take of this host is taken. `details` says by whom; stop some, wait by `queueMs`, or allow more by `capacity`.',
+  CGROUP_UNAVAILABLE:
+    'The host does not let a VM be limited by cgroups. The message says which controllers are missing, and what to do.',
   CLEANUP_FAILED: 'Something that a VM held could not be released. The cause has every error; the rest is released.',
   DIRECTORY_UNSAFE: 'A directory belongs to another user, is a link or is open to others. Remove it or name another.',
   DOWNLOAD_CORRUPT: 'What was fetched has another size or sha256 than it should have. Nothing of it is kept.',
@@ -38,6 +40,9 @@ export const ERROR_CODES = {
   INVALID_STATE: 'The VM is in a state in which that call is not legal. `details` has the state.',
   INVALID_SUBNET: 'A subnet is not IPv4 CIDR notation with a prefix of /8 to /30.',
   IP_EXHAUSTED: 'Every address of the subnet is taken.',
+  JAIL_FAILED: 'A VMM could not be shut into its jail. The message says at which step.',
+  JAIL_PATH_UNREADABLE: 'A jailed VMM may not open a file that it is given, and the file system cannot map its owner.',
+  JAIL_UNAVAILABLE: 'Only root can jail a VMM. Run as root, or give up the wall with `jail: false`.',
   JAILER_MISMATCH:
     'The jailer and Firecracker are of different versions. Run `smartvm install`, or name the right one; `jail: false` gives up the wall.',
   JAILER_MISSING:

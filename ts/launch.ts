@@ -6,6 +6,7 @@ import type { DialGuest } from './guest/types.js';
 import type { BootImage, ImageProgress } from './images/image-manager.js';
 import { perVmInitramfs } from './images/initramfs.js';
 import { createOverlayDrive } from './images/overlay.js';
+import { vmmFolder } from './vmm/vm-folder.js';
 
 export interface LaunchOptions {
   /** 1 to 64 letters, digits or hyphens. Default: made up. */
@@ -44,20 +45,21 @@ const DEFAULT_DISK_SIZE_MIB = 1024;
 
 /** The VM that runs an image: root file system read-only, a layer of its own for its writes, vsock for the agent. */
 export function launchConfig(id: string, runtimeDir: string, options: LaunchOptions, image: BootImage): IMicroVMConfig {
+  const folder = vmmFolder(runtimeDir);
   return {
     id,
     bootSource: {
       kernelImagePath: image.kernelImagePath,
-      initrdPath: join(runtimeDir, INITRAMFS),
+      initrdPath: join(folder, INITRAMFS),
       bootArgs: [image.bootArgs, options.bootArgs].filter((part) => part !== undefined).join(' '),
     },
     machineConfig: { vcpuCount: options.vcpuCount ?? 1, memSizeMib: options.memSizeMib ?? 256 },
     drives: [
       { driveId: 'rootfs', pathOnHost: image.rootfs.path, isRootDevice: true, isReadOnly: true },
-      { driveId: 'overlay', pathOnHost: join(runtimeDir, OVERLAY), isRootDevice: false, isReadOnly: false },
+      { driveId: 'overlay', pathOnHost: join(folder, OVERLAY), isRootDevice: false, isReadOnly: false },
     ],
     ...(options.networkInterfaces ? { networkInterfaces: options.networkInterfaces } : {}),
-    vsock: { guestCid: GUEST_CID, udsPath: join(runtimeDir, VSOCK) },
+    vsock: { guestCid: GUEST_CID, udsPath: join(folder, VSOCK) },
   };
 }
 
@@ -69,12 +71,13 @@ export async function prepareFiles(
   image: BootImage,
   cacheDir: string,
 ): Promise<DialGuest> {
+  const folder = vmmFolder(runtimeDir);
   const keys = await generateVmKeys();
   await Promise.all([
-    perVmInitramfs(image.initramfsPath, join(runtimeDir, INITRAMFS), guestConfig(id, options, image, keys)),
-    createOverlayDrive(cacheDir, join(runtimeDir, OVERLAY), options.diskSizeMib ?? DEFAULT_DISK_SIZE_MIB),
+    perVmInitramfs(image.initramfsPath, join(folder, INITRAMFS), guestConfig(id, options, image, keys)),
+    createOverlayDrive(cacheDir, join(folder, OVERLAY), options.diskSizeMib ?? DEFAULT_DISK_SIZE_MIB),
   ]);
-  const udsPath = join(runtimeDir, VSOCK);
+  const udsPath = join(folder, VSOCK);
   return (dialOptions) => GuestConnection.open({ ...dialOptions, udsPath, keys });
 }
 

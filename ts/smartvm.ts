@@ -9,6 +9,7 @@ import {
 } from './config/capacity.js';
 import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
 import { assertVmId } from './config/ids.js';
+import { assertJailOptions, type JailOptions } from './config/jail.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from './config/types.js';
 import { SmartVMError } from './errors.js';
 import { BaseImageManager } from './images/base-image-manager.js';
@@ -25,6 +26,9 @@ import { demandOf } from './vmm/capacity/demand.js';
 import { HostCapacity } from './vmm/capacity/host-capacity.js';
 import { findVmm } from './vmm/find.js';
 import { type Arch, hostArch } from './vmm/host.js';
+import { jailOf } from './vmm/jail/jail.js';
+import { jailPolicy } from './vmm/jail/policy.js';
+import { vmmFolder } from './vmm/vm-folder.js';
 
 export interface SmartVMOptions {
   /** Where images are kept. Default `SMARTVM_DATA_DIR`, `/var/lib/smartvm` (root) or `~/.local/share/smartvm`. */
@@ -41,6 +45,11 @@ export interface SmartVMOptions {
   bridgeName?: string;
   /** IPv4 subnet for VMs in CIDR notation. Default `172.30.0.0/24`. */
   subnet?: string;
+  /**
+   * Shuts each VMM into a jail: a uid, a root, namespaces and cgroup limits of its own. Default as root. Other users cannot; for
+   * them, `false` says that this is known, where it is otherwise said once in a warning.
+   */
+  jail?: boolean | JailOptions;
   /** How much of the host's memory and CPUs all VMs of this user may take; `false`: these VMs neither ask nor count. */
   capacity?: CapacityOptions | false;
 }
@@ -61,6 +70,7 @@ export class SmartVM implements AsyncDisposable {
   readonly networkManager: NetworkManager;
   readonly #options: SmartVMOptions;
   readonly #runtimeDir: string;
+  readonly #jail: JailOptions | undefined;
   readonly #vms = new Map<string, MicroVM>();
   readonly #capacity: HostCapacity | undefined;
   readonly #launches = new Map<Promise<MicroVM>, AbortController>();
@@ -68,7 +78,9 @@ export class SmartVM implements AsyncDisposable {
   /** Makes nothing on disk. @throws SmartVMError INVALID_SUBNET, INVALID_INTERFACE_NAME, INVALID_OPTION */
   constructor(options: SmartVMOptions = {}) {
     assertCapacityOptions(options.capacity ?? {});
+    assertJailOptions(options.jail ?? true);
     this.#options = options;
+    this.#jail = jailPolicy(options.jail);
     this.#runtimeDir = options.runtimeDir ?? defaultRuntimeDir();
     const dataDir = options.dataDir ?? defaultDataDir();
     const arch = options.arch ?? hostArch();
@@ -103,13 +115,14 @@ export class SmartVM implements AsyncDisposable {
   async createVM(config: IMicroVMConfig | IRestoredMicroVMConfig, options: CreateVMOptions = {}): Promise<MicroVM> {
     const id = config.id ?? newId();
     const runtimeDir = this.#directoryFor(id);
-    const socketPath = join(runtimeDir, 'api.sock');
+    const socketPath = join(vmmFolder(runtimeDir), 'api.sock');
     assertSocketPath(socketPath);
     const vmm = await findVmm(this.#options);
     assertCapacityDemand(options.capacity ?? {});
     const vm: MicroVM = new MicroVM(id, config, vmm.path, socketPath, this.networkManager, {
       ...options,
       runtimeDir,
+      confine: this.#jail && jailOf(vmm, this.#jail),
       reserve: this.#capacity?.reserverFor({ id, runtimeDir }, () =>
         demandOf({ config: vm.config.config, restore: options.restore, said: options.capacity }, vmm.kind),
       ),

@@ -18,7 +18,11 @@ describe('createVM()', () => {
     await using scratch = await scratchDirectory();
     const smartvm = smartvmIn(scratch.path);
     const vm = await smartvm.createVM(CONFIG);
-    expect(vm).toMatchObject({ id: 'vm-1', state: 'created', socketPath: scratch.file('run', 'vm-1', 'api.sock') });
+    expect(vm).toMatchObject({
+      id: 'vm-1',
+      state: 'created',
+      socketPath: scratch.file('run', 'vm-1', 'vmm', 'api.sock'),
+    });
     expect((await stat(scratch.file('run'))).mode & 0o777).toBe(0o700);
     expect([smartvm.listVMs(), smartvm.getVM('vm-1')]).toEqual([['vm-1'], vm]);
     await vm.stop();

@@ -1,4 +1,5 @@
 import { MAX_SOCKET_PATH_BYTES } from '../util/socket-path.js';
+import type { HostPath } from './host-paths.js';
 import { INTERFACE_NAME_RULE, isValidInterfaceName, isValidResourceId, RESOURCE_ID_RULE } from './ids.js';
 import { compact } from './payloads.js';
 import type { Since } from './since.js';
@@ -41,6 +42,11 @@ export interface IRestoreOptions {
   clockRealtime?: boolean | undefined;
   /** What backs the guest's memory; '2M' needs 'Uffd'. Default: as in the snapshot. Firecracker ≥ 1.17. */
   hugePages?: 'Snapshot' | 'None' | 'Transparent' | '2M' | undefined;
+  /**
+   * The files of the drives that the snapshot names, and the folder of its vsock socket where that is not given another path: a
+   * jailed VMM can open what it is told of here, and the snapshot's state is the VMM's to read alone.
+   */
+  devicePaths?: readonly HostPath[] | undefined;
 }
 
 export interface RestorePayload {
@@ -87,6 +93,9 @@ const fields = object<IRestoreOptions>(
     vsockOverride: object<{ udsPath: string }>({ udsPath: text({ maxBytes: MAX_UDS_PATH_BYTES }) }, ['udsPath']),
     clockRealtime: flag,
     hugePages: oneOf('Snapshot', 'None', 'Transparent', '2M'),
+    devicePaths: list(
+      object<HostPath>({ path: hostPath, access: oneOf('read', 'write', 'create') }, ['path', 'access']),
+    ),
   },
   ['snapshotPath', 'memBackend'],
 );

@@ -3,6 +3,7 @@ import type { VMConfig } from '../config/vm-config.js';
 import { SmartVMError } from '../errors.js';
 import type { DialGuest, Guest } from '../guest/types.js';
 import type { CleanupStack } from '../util/cleanup-stack.js';
+import type { Confine, Confinement } from '../vmm/confinement.js';
 import type { VmmFlags } from '../vmm/flags.js';
 import type { Telemetry } from '../vmm/telemetry.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
@@ -27,6 +28,7 @@ export interface BootContext {
   readonly socketPath: string;
   readonly runtimeDir: string;
   readonly detached: boolean;
+  readonly confine: Confine | undefined;
   readonly reserve: Reserve | undefined;
   readonly queueMs: number;
   readonly prepare: PrepareFiles | undefined;
@@ -36,6 +38,7 @@ export interface BootContext {
   readonly cleanup: CleanupStack;
   /** Told of the VMM as soon as there is one, before it is configured. */
   readonly onVmm: (vmm: VmmProcess) => void;
+  confinement?: Confinement;
   process?: VmmProcess;
   telemetry?: Telemetry;
   dial?: DialGuest | undefined;

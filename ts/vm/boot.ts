@@ -1,11 +1,15 @@
 import { lstat, mkdir, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { configPaths, restorePaths } from '../config/host-paths.js';
 import { gatedFields } from '../config/since.js';
 import { SmartVMError } from '../errors.js';
 import { delay, linkSignals, throwIfCanceled } from '../util/deadline.js';
-import { FLAGS_SINCE, vmmArguments } from '../vmm/flags.js';
+import { FLAGS_SINCE, flagPaths, vmmArguments } from '../vmm/flags.js';
+import { guestSizeOf } from '../vmm/guest-size.js';
 import { isKeeperAlive } from '../vmm/keeper.js';
 import { Telemetry } from '../vmm/telemetry.js';
 import { assertNewEnough, versionOfExecutable } from '../vmm/version.js';
+import { vmmFolder } from '../vmm/vm-folder.js';
 import { VmmProcess } from '../vmm/vmm-process.js';
 import { type BootContext, remaining, started } from './boot-context.js';
 import { configure, loadSnapshot, startInstance } from './configure.js';
@@ -29,11 +33,13 @@ type Steps = readonly (readonly BootStep[])[];
 const BRING_UP: Steps = [
   [{ name: 'capacity', run: reserveCapacity }],
   [{ name: 'runtime-directory', run: makeRuntimeDirectory }],
+  [{ name: 'jail', run: makeJail }],
   [
     { name: 'files', run: makeFiles },
     { name: 'vmm', run: startVmm },
   ],
 ];
+const SEAL: Steps = [[{ name: 'seal', run: async ({ confinement }) => confinement?.seal() }]];
 const AGENT: Steps = [[{ name: 'agent', run: connectAgent }]];
 
 /** A boot from nothing to a guest that answers. */
@@ -41,11 +47,12 @@ export const BOOT: Steps = [
   ...BRING_UP,
   [{ name: 'configure', run: configure }],
   [{ name: 'instance-start', run: startInstance }],
+  ...SEAL,
   ...AGENT,
 ];
 
 /** A start from a snapshot to a guest that answers again. */
-export const RESTORE: Steps = [...BRING_UP, [{ name: 'load-snapshot', run: loadSnapshot }], ...AGENT];
+export const RESTORE: Steps = [...BRING_UP, [{ name: 'load-snapshot', run: loadSnapshot }], ...SEAL, ...AGENT];
 
 const AGENT_POLL_MS = 15;
 
@@ -127,6 +134,7 @@ async function makeRuntimeDirectory({ id, runtimeDir, socketPath, cleanup }: Boo
     throw cause.code === 'EEXIST' ? await taken(id, runtimeDir) : cause;
   });
   cleanup.push('runtime directory', () => rm(runtimeDir, { recursive: true, force: true }));
+  await mkdir(vmmFolder(runtimeDir), { mode: 0o700 });
   if (await lstat(socketPath).catch(() => undefined)) {
     // Firecracker never removes its socket and dies of one that is there; whose it is, only its user can know.
     throw new SmartVMError(
@@ -147,23 +155,49 @@ async function taken(id: string, runtimeDir: string): Promise<SmartVMError> {
   );
 }
 
+async function makeJail(context: BootContext, signal: AbortSignal): Promise<void> {
+  const { id, runtimeDir, socketPath, restore, vmmFlags, cleanup } = context;
+  const { config } = context.config;
+  const confinement = await context.confine?.({
+    id,
+    runtimeDir,
+    paths: [
+      { path: dirname(socketPath), access: 'write' },
+      ...configPaths(config),
+      ...flagPaths(vmmFlags),
+      ...(restore ? restorePaths(restore) : []),
+    ],
+    taps: [...(config.networkInterfaces ?? []), ...(restore?.networkOverrides ?? [])].flatMap(
+      ({ hostDevName }) => hostDevName ?? [],
+    ),
+    guest: await guestSizeOf(config, restore),
+    signal,
+  });
+  if (confinement) {
+    cleanup.push('jail', () => confinement.release());
+    context.confinement = confinement;
+  }
+}
+
 async function makeFiles(context: BootContext, signal: AbortSignal): Promise<void> {
   const { config, runtimeDir, cleanup } = context;
-  const telemetry = await Telemetry.open(config.config, runtimeDir);
+  const telemetry = await Telemetry.open(config.config, vmmFolder(runtimeDir), join(runtimeDir, 'vmm.log'));
   cleanup.push('telemetry', () => telemetry.close());
   context.telemetry = telemetry;
   context.dial = await context.prepare?.(runtimeDir, signal);
+  await context.confinement?.own();
 }
 
 async function startVmm(context: BootContext, signal: AbortSignal): Promise<void> {
-  const { id, config, executable, socketPath, runtimeDir, detached, cleanup } = context;
+  const { id, config, executable, socketPath, runtimeDir, detached, confinement, cleanup } = context;
   const gates = gatedFields(FLAGS_SINCE, { vmmFlags: context.vmmFlags });
   if (gates.length > 0) {
     // An unknown flag ends the VMM before its API could tell the version.
     assertNewEnough(gates, await versionOfExecutable(executable, signal));
   }
-  const extraArgs = [...vmmArguments(context.vmmFlags, config.config.logger !== undefined), ...context.extraArgs];
-  const vmm = await VmmProcess.start({ id, executable, extraArgs, socketPath, runtimeDir, detached });
+  const hasLogger = config.config.logger !== undefined;
+  const extraArgs = [...vmmArguments(context.vmmFlags, hasLogger, confinement?.stderrPath), ...context.extraArgs];
+  const vmm = await VmmProcess.start({ id, executable, extraArgs, socketPath, runtimeDir, detached, confinement });
   cleanup.push('api socket', () => rm(socketPath, { force: true }));
   cleanup.push('vmm', () => vmm.dispose());
   context.process = vmm;

@@ -158,6 +158,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
       socketPath: this.socketPath,
       runtimeDir: this.#options.runtimeDir ?? `${this.socketPath}.d`,
       detached: this.#options.detached ?? false,
+      confine: this.#options.confine,
       reserve: this.#options.reserve,
       queueMs: options.queueMs ?? 0,
       prepare: this.#options.prepare,

@@ -1,4 +1,5 @@
 import type { IRestoreOptions } from '../config/restore.js';
+import type { Confine } from '../vmm/confinement.js';
 import type { VmmFlags } from '../vmm/flags.js';
 import type { PrepareFiles, Reserve } from './boot-context.js';
 import type { VmExit } from './exit.js';
@@ -8,6 +9,8 @@ import type { VmState } from './state.js';
 export interface MicroVMOptions {
   /** Directory (0700) of the keeper's socket and of the logs; removed when the VM ends. Default `<socketPath>.d`. */
   runtimeDir?: string | undefined;
+  /** Shuts the VMM in. Default: it runs with this program's rights. */
+  confine?: Confine | undefined;
   /** Runs before anything of the VM is made; what it gives is called when all is released. Default: nothing is reserved. */
   reserve?: Reserve | undefined;
   /** Runs beside the VMM's own start. */

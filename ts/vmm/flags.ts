@@ -1,3 +1,4 @@
+import type { HostPath } from '../config/host-paths.js';
 import type { Since } from '../config/since.js';
 import type { LogLevel } from '../config/types.js';
 import { assertOptions } from '../config/validation/assert-options.js';
@@ -81,12 +82,23 @@ const NAMES: Readonly<Record<keyof VmmFlags, string>> = {
   showLogOrigin: '--show-log-origin',
 };
 
+/** As `configPaths`, for the flags. */
+export function flagPaths({ seccompFilterPath, metadataPath, logPath }: VmmFlags): HostPath[] {
+  const paths = [
+    { path: seccompFilterPath, access: 'read' },
+    { path: metadataPath, access: 'read' },
+    { path: logPath, access: 'create' },
+  ] as const;
+  return paths.flatMap(({ path, access }) => (path === undefined ? [] : [{ path, access }]));
+}
+
 /**
  * The argument vector for these flags. Without a logger Firecracker logs to stdout, in the middle of the guest's console:
  * unless the API will set one up, which it takes once, it logs to its standard error.
+ * @param stderrPath how the VMM can open that
  */
-export function vmmArguments(flags: VmmFlags, hasLogger: boolean): string[] {
-  const logging = hasLogger ? {} : { logPath: '/dev/stderr', level: 'Warning' as const };
+export function vmmArguments(flags: VmmFlags, hasLogger: boolean, stderrPath = '/dev/stderr'): string[] {
+  const logging = hasLogger ? {} : { logPath: stderrPath, level: 'Warning' as const };
   return Object.entries({ ...logging, ...flags }).flatMap(([name, value]) => {
     const argument = NAMES[name as keyof VmmFlags];
     if (typeof value === 'boolean') {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { isSmartVMError, SmartVMError } from '../errors.js';
+import { isSmartVMError, SmartVMError, type SmartVMErrorCode } from '../errors.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { withDeadline } from '../util/deadline.js';
 import { PACKAGE_ROOT } from '../util/package-root.js';
@@ -15,6 +15,8 @@ export interface KeeperOptions {
   command: readonly [string, ...string[]];
   /** A detached VM outlives the program that started it. Default false. */
   detached?: boolean | undefined;
+  /** A file that describes the jail that the VMM is shut in; the command is then the way into it. */
+  jailPath?: string | undefined;
 }
 
 /** The line that a keeper prints once its VMM is spawned. */
@@ -23,7 +25,7 @@ interface Hello {
   vmmPid: number;
   vmmStartTime: string;
   bootId: string;
-  error?: { code: 'VMM_SPAWN_FAILED' | 'KEEPER_FAILED'; message: string };
+  error?: { code: SmartVMErrorCode; message: string };
 }
 
 export interface Keeper {
@@ -47,12 +49,17 @@ const KEEPER_EXIT_MS = 5_000;
 
 /**
  * Starts a keeper, the small process that is the parent of one VMM, and waits until it has spawned it.
- * @throws SmartVMError VMM_SPAWN_FAILED when the VMM cannot be executed, KEEPER_FAILED when the keeper itself fails
+ * @throws SmartVMError VMM_SPAWN_FAILED when the VMM cannot be executed, KEEPER_FAILED when the keeper itself fails; JAIL_FAILED,
+ *   JAIL_PATH_UNREADABLE, CGROUP_UNAVAILABLE when it cannot be shut in
  */
 export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
   const socketPath = join(options.runtimeDir, 'keeper.sock');
   const [client, console] = [new SocketClient({ socketPath }), new SocketClient({ socketPath })];
-  const args = ['--id', options.id, '--dir', options.runtimeDir, ...(options.detached ? ['--detached'] : [])];
+  const args = [
+    ...['--id', options.id, '--dir', options.runtimeDir],
+    ...(options.detached ? ['--detached'] : []),
+    ...(options.jailPath === undefined ? [] : ['--jail', options.jailPath]),
+  ];
   const child = spawn(join(PACKAGE_ROOT, 'dist/bin/smartvm-keeper'), [...args, '--', ...options.command], {
     // A session of its own: a Ctrl-C on our terminal is ours to handle, not the VMM's.
     detached: true,

@@ -19,13 +19,17 @@ export class Telemetry {
   }
 
   /**
-   * Makes a FIFO in the runtime directory for each of the two that a configuration asks for without naming a file, and
-   * reads it from then on. @throws SmartVMError TOOL_MISSING, TOOL_FAILED
+   * Makes a FIFO in the VMM's folder for each of the two that a configuration asks for without naming a file, and reads it from
+   * then on. @param stderrLog where the keeper writes what the VMM says without a logger @throws SmartVMError TOOL_MISSING, TOOL_FAILED
    */
-  static async open(config: Pick<IMicroVMConfig, 'logger' | 'metrics'>, runtimeDir: string): Promise<Telemetry> {
-    const log = config.logger && (config.logger.logPath ?? join(runtimeDir, 'log.fifo'));
-    const metrics = config.metrics && (config.metrics.metricsPath ?? join(runtimeDir, 'metrics.fifo'));
-    const telemetry = new Telemetry({ log: log ?? join(runtimeDir, 'vmm.log'), metrics });
+  static async open(
+    config: Pick<IMicroVMConfig, 'logger' | 'metrics'>,
+    folder: string,
+    stderrLog: string,
+  ): Promise<Telemetry> {
+    const log = config.logger && (config.logger.logPath ?? join(folder, 'log.fifo'));
+    const metrics = config.metrics && (config.metrics.metricsPath ?? join(folder, 'metrics.fifo'));
+    const telemetry = new Telemetry({ log: log ?? stderrLog, metrics });
     const own = [
       ...(config.logger && !config.logger.logPath ? [telemetry.logPath] : []),
       ...(config.metrics && !config.metrics.metricsPath ? [telemetry.metricsPath] : []),

@@ -1,9 +1,12 @@
 import { join } from 'node:path';
+import type { HostPath } from '../config/host-paths.js';
 import { isSmartVMError, SmartVMError } from '../errors.js';
 import { FirecrackerApi } from '../firecracker/api.js';
+import type { ApiError } from '../firecracker/api-error.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { delay, linkSignals, throwIfCanceled, withDeadline } from '../util/deadline.js';
 import { isAlive, type ProcessIdentity } from '../util/process-identity.js';
+import type { Confinement } from './confinement.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
 import { type Keeper, startKeeper } from './keeper.js';
 import { Readiness } from './readiness.js';
@@ -19,6 +22,8 @@ export interface VmmProcessOptions {
   socketPath: string;
   runtimeDir: string;
   detached?: boolean | undefined;
+  /** The jail that it is shut in. Default: it has this program's rights and view of the host. */
+  confinement?: Confinement | undefined;
 }
 
 const POLL_MS = 1;
@@ -48,12 +53,13 @@ export class VmmProcess {
 
   /** @throws SmartVMError VMM_SPAWN_FAILED, KEEPER_FAILED, SOCKET_PATH_TOO_LONG */
   static async start(options: VmmProcessOptions): Promise<VmmProcess> {
-    const { id, runtimeDir, detached, socketPath } = options;
+    const { id, runtimeDir, detached, socketPath, executable, confinement } = options;
     const api = new FirecrackerApi(new SocketClient({ socketPath })); // refuses a long path before anything runs
     const readiness = new Readiness(api);
     try {
       const flags = ['--api-sock', socketPath, '--id', id, ...(options.extraArgs ?? [])];
-      const keeper = await startKeeper({ id, runtimeDir, detached, command: [options.executable, ...flags] });
+      const command = confinement?.command(flags) ?? ([executable, ...flags] as const);
+      const keeper = await startKeeper({ id, runtimeDir, detached, command, jailPath: confinement?.specPath });
       return new VmmProcess(options, keeper, api, readiness);
     } catch (error) {
       readiness.end();
@@ -122,6 +128,23 @@ export class VmmProcess {
     }
   }
 
+  /**
+   * Lets a jailed VMM see one more path of the host, at the same place.
+   * @throws SmartVMError JAIL_PATH_UNREADABLE, JAIL_FAILED
+   */
+  async expose({ path, access }: HostPath): Promise<void> {
+    if (this.#options.confinement) {
+      await this.#changeMounts('PUT', { path, writable: access !== 'read' });
+    }
+  }
+
+  /** Takes a path away that `expose` gave. What the VMM has open of it stays open. */
+  async conceal(path: string): Promise<void> {
+    if (this.#options.confinement) {
+      await this.#changeMounts('DELETE', { path });
+    }
+  }
+
   /** Bytes for the guest's serial console. */
   async writeConsole(data: Uint8Array): Promise<void> {
     await this.#keeper.console.put('/console', data);
@@ -159,6 +182,18 @@ export class VmmProcess {
   /** An error about this VMM, with the last lines of its output and of the guest's console. */
   async describe(code: 'BOOT_TIMEOUT', what: string): Promise<SmartVMError> {
     return await this.#describe(code, what, await this.consoleTail());
+  }
+
+  async #changeMounts(method: 'PUT' | 'DELETE', mount: { path: string; writable?: boolean }): Promise<void> {
+    try {
+      await this.#keeper.client.request(method, '/mounts', mount);
+    } catch (cause) {
+      const { faultMessage } = cause as ApiError;
+      if (faultMessage === undefined) {
+        throw cause;
+      }
+      throw new SmartVMError('JAIL_PATH_UNREADABLE', `VM ${this.#options.id}: ${faultMessage}`, { cause });
+    }
   }
 
   async #describe(

@@ -144,7 +144,11 @@ describe('parseMetrics()', () => {
 describe('Telemetry', () => {
   test('makes a FIFO only for what the configuration asks for and does not name', async () => {
     await using scratch = await scratchDirectory();
-    const telemetry = await Telemetry.open({ metrics: {}, logger: { logPath: scratch.file('own') } }, scratch.path);
+    const telemetry = await Telemetry.open(
+      { metrics: {}, logger: { logPath: scratch.file('own') } },
+      scratch.path,
+      scratch.file('vmm.log'),
+    );
     expect(telemetry.metricsPath).toBe(scratch.file('metrics.fifo'));
     expect(telemetry.logPath).toBe(scratch.file('own'));
     execFileSync('sh', ['-c', 'echo "{\\"utc_timestamp_ms\\":1}" > "$0"', scratch.file('metrics.fifo')]);
@@ -156,7 +160,7 @@ describe('Telemetry', () => {
 
   test('without metrics says what to do', async () => {
     await using scratch = await scratchDirectory();
-    const telemetry = await Telemetry.open({}, scratch.path);
+    const telemetry = await Telemetry.open({}, scratch.path, scratch.file('vmm.log'));
     await expect(all(telemetry.metrics())).rejects.toMatchObject({ code: 'INVALID_STATE' });
     telemetry.close();
   });

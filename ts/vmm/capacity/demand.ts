@@ -1,9 +1,9 @@
-import { stat } from 'node:fs/promises';
 import type { CapacityDemand } from '../../config/capacity.js';
 import { MACHINE_DEFAULTS } from '../../config/defaults.js';
 import type { IRestoreOptions } from '../../config/restore.js';
 import type { IMicroVMConfig } from '../../config/types.js';
 import type { VmmKind } from '../find.js';
+import { guestSizeOf } from '../guest-size.js';
 import type { Amounts } from './amounts.js';
 
 export interface DemandSource {
@@ -16,26 +16,11 @@ export interface DemandSource {
 /** What keeper and VMM take beside the guest's memory, in MiB. */
 const OVERHEAD_MIB: Readonly<Record<VmmKind, number>> = { firecracker: 16, qemu: 160 };
 
-/** What a VM takes of the host: at most, for memory that can be plugged in later counts from the start. */
-export async function demandOf(source: DemandSource, vmm: VmmKind): Promise<Amounts> {
-  const { config, restore, said = {} } = source;
-  const { vcpuCount, memSizeMib } = config.machineConfig ?? {};
-  const guestMib =
-    said.memSizeMib ??
-    (restore
-      ? await snapshotMib(restore)
-      : (memSizeMib ?? MACHINE_DEFAULTS.memSizeMib) + (config.memoryHotplug?.totalSizeMib ?? 0));
+/** What a VM takes of the host: at most. Of one out of a snapshot, what cannot be known is none of the memory, and one CPU. */
+export async function demandOf({ config, restore, said = {} }: DemandSource, vmm: VmmKind): Promise<Amounts> {
+  const { vcpuCount, memSizeMib } = await guestSizeOf(config, restore);
   return {
-    memoryMib: guestMib + OVERHEAD_MIB[vmm],
+    memoryMib: (said.memSizeMib ?? memSizeMib ?? 0) + OVERHEAD_MIB[vmm],
     vcpus: said.vcpuCount ?? vcpuCount ?? MACHINE_DEFAULTS.vcpuCount,
   };
-}
-
-/** The memory file of a snapshot is as large as the guest's memory; a page fault handler does not say what it has. */
-async function snapshotMib({ memBackend }: IRestoreOptions): Promise<number> {
-  if (memBackend.backendType !== 'File') {
-    return 0;
-  }
-  const { size } = await stat(memBackend.backendPath).catch(() => ({ size: 0 })); // the VMM says what is wrong with it
-  return Math.ceil(size / 2 ** 20);
 }
