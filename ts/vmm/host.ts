@@ -1,12 +1,8 @@
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
+import { hostArch } from '../util/arch.js';
 
-export type Arch = 'x86_64' | 'aarch64';
-
-/** This host's architecture by Linux's name. */
-export function hostArch(): Arch {
-  return process.arch === 'arm64' ? 'aarch64' : 'x86_64';
-}
+export { type Arch, hostArch } from '../util/arch.js';
 
 /**
  * Why KVM cannot run guests here, or undefined when it can. A device that opens is not enough: under a hypervisor's

@@ -45,7 +45,7 @@ export class VmmProcess {
     this.exited = this.#watchExit();
   }
 
-  /** @throws SmartVMError VMM_SPAWN_FAILED, KEEPER_FAILED, SOCKET_PATH_TOO_LONG */
+  /** @throws SmartVMError VMM_SPAWN_FAILED, KEEPER_FAILED, PACKAGE_DAMAGED, SOCKET_PATH_TOO_LONG */
   static async start(options: VmmProcessOptions): Promise<VmmProcess> {
     assertSocketPath(options.socketPath); // before anything runs
     const flags = ['--api-sock', options.socketPath, '--id', options.id, ...(options.extraArgs ?? [])];
