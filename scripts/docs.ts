@@ -3,5 +3,5 @@ import { writeFileSync } from 'node:fs';
 import { DOCUMENTS } from './documents.js';
 
 for (const [name, render] of Object.entries(DOCUMENTS)) {
-  writeFileSync(new URL(`../docs/${name}`, import.meta.url), render());
+  writeFileSync(new URL(`../${name}`, import.meta.url), await render());
 }

@@ -1,12 +1,14 @@
 import { renderErrorTable } from './error-table.js';
 import { renderFeatureTable } from './feature-table.js';
 import { renderLifecycle } from './lifecycle-document.js';
+import { renderManPage } from './man-page.js';
 import { renderVersions } from './versions-document.js';
 
-/** The files of docs/ that are generated from the code. */
-export const DOCUMENTS: Readonly<Record<string, () => string>> = {
-  'errors.md': renderErrorTable,
-  'lifecycle.md': renderLifecycle,
-  'versions.md': renderVersions,
-  'vmm.md': renderFeatureTable,
+/** The files that are generated from the code. */
+export const DOCUMENTS: Readonly<Record<string, () => string | Promise<string>>> = {
+  'docs/errors.md': renderErrorTable,
+  'docs/lifecycle.md': renderLifecycle,
+  'docs/versions.md': renderVersions,
+  'docs/vmm.md': renderFeatureTable,
+  'man/smartvm.1': renderManPage,
 };

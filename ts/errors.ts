@@ -50,6 +50,8 @@ export const ERROR_CODES = {
   KEEPER_FAILED: 'The keeper of a VM could not be started, or broke off.',
   MEMORY_EXCEEDED: 'The VM asks for more memory than the host has.',
   NO_CLIENT: 'The VM has not been started, so there is no API to call.',
+  PACKAGE_DAMAGED:
+    'A program that comes with the package is missing, or is not as it was built. Install the package again, or build the clone.',
   RELEASE_INVALID: 'A fetched release of Firecracker is not what it should be. Nothing of it is kept.',
   SOCKET_PATH_TOO_LONG: 'A Unix socket path is longer than 107 bytes. Use a shorter runtime directory or id.',
   START_FAILED: 'A step of the start failed; what the steps before it had made is undone. The cause says why.',

@@ -5,6 +5,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -17,12 +18,14 @@ import { say } from './say.mjs';
 const DIST = inRoot('dist');
 /** What dist was built from: a part is built again when its key differs. */
 const STAMP = join(DIST, '.stamp.json');
-const AGENT_ARCHITECTURES = { x86_64: 'amd64', aarch64: 'arm64' };
+const ARCHITECTURES = { x86_64: 'amd64', aarch64: 'arm64' };
+/** The SHA-256 of every program: what is run is held against it. */
+const SUMS = 'bin/checksums.json';
 
 const PARTS = {
   typescript: {
     what: 'the TypeScript code',
-    proof: ['index.js', 'cli/main.js'],
+    isWhole: () => ['index.js', 'cli/main.js'].every((path) => existsSync(join(DIST, path))),
     sources: () => [
       ...filesUnder('ts', /\.ts$/),
       'package.json',
@@ -37,15 +40,12 @@ const PARTS = {
     },
   },
   go: {
-    what: 'the guest agent, the keeper and what it jails VMMs with (Go)',
-    proof: [
-      'bin/smartvm-keeper',
-      'bin/smartvm-confine',
-      ...Object.keys(AGENT_ARCHITECTURES).map((arch) => `bin/smartvm-agent-${arch}`),
-    ],
+    what: `the programs in Go: ${commands().join(', ')}`,
+    isWhole: programsAreWhole,
     sources: () => [
       ...filesUnder('go', /(?<!_test)\.go$|^go\.(mod|sum)$/),
       'package.json',
+      'scripts/lib/build.mjs',
       'scripts/lib/go-toolchain.mjs',
     ],
     kept: (name) => name !== 'bin',
@@ -60,7 +60,7 @@ const PARTS = {
 export async function build() {
   for (const [name, part] of Object.entries(PARTS)) {
     const key = keyOf(part.sources());
-    if (readStamp()[name] === key && part.proof.every((path) => existsSync(join(DIST, path)))) {
+    if (readStamp()[name] === key && part.isWhole()) {
       continue;
     }
     say(`building ${part.what}`);
@@ -78,20 +78,43 @@ export async function build() {
   }
 }
 
+/** Every folder of go/cmd is a program of the package. */
+function commands() {
+  return readdirSync(inRoot('go/cmd')).sort();
+}
+
 async function buildGo(folder) {
   const environment = await goEnvironment();
   const flags = ['-trimpath', '-ldflags', `-s -w -X main.version=${packageJson().version}`];
-  const compile = (name, command, env) =>
-    run('go', ['build', ...flags, '-o', join(folder, 'bin', name), `./cmd/${command}`], {
+  mkdirSync(join(folder, 'bin'));
+  const sums = {};
+  for (const [arch, goArch] of Object.entries(ARCHITECTURES)) {
+    const built = join(folder, arch);
+    mkdirSync(built);
+    await run('go', ['build', ...flags, '-o', `${built}/`, ...commands().map((command) => `./cmd/${command}`)], {
       cwd: inRoot('go'),
-      env: { ...environment, GOOS: 'linux', ...env },
+      env: { ...environment, GOOS: 'linux', GOARCH: goArch },
     });
-  for (const command of ['keeper', 'confine']) {
-    await compile(`smartvm-${command}`, command, { GOARCH: process.arch === 'arm64' ? 'arm64' : 'amd64' });
+    for (const command of commands()) {
+      const name = `smartvm-${command}-${arch}`;
+      renameSync(join(built, command), join(folder, 'bin', name));
+      sums[name] = sha256(readFileSync(join(folder, 'bin', name)));
+    }
+    rmdirSync(built);
   }
-  for (const [arch, goArch] of Object.entries(AGENT_ARCHITECTURES)) {
-    await compile(`smartvm-agent-${arch}`, 'agent', { GOARCH: goArch });
-  }
+  writeFileSync(join(folder, SUMS), `${JSON.stringify(sums, null, 2)}\n`);
+}
+
+/** One that was damaged, or built by hand, is built again. */
+function programsAreWhole() {
+  const sums = JSON.parse(readText(join(DIST, SUMS)) || '{}');
+  return Object.keys(ARCHITECTURES).every((arch) =>
+    commands().every((command) => {
+      const name = `smartvm-${command}-${arch}`;
+      const path = join(DIST, 'bin', name);
+      return existsSync(path) && sha256(readFileSync(path)) === sums[name];
+    }),
+  );
 }
 
 /** Moves what was built into dist, file by file, and removes what is no longer built. No signal comes in between. */

@@ -1,8 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { goEnvironment } from './go-toolchain.mjs';
-import { inRoot, packageJson, ROOT, tool } from './package.mjs';
+import { inRoot, ROOT, tool } from './package.mjs';
+import { checkPackage } from './package-checks.mjs';
 import { Failure, run } from './process.mjs';
 import { goTally, vitestTally } from './tally.mjs';
 
@@ -22,9 +23,8 @@ export const STEPS = [
   ['go-test', goTest],
   ['unit', () => vitest('unit')],
   ['integration', () => vitest('integration')],
-  ['publint', () => node(tool('publint'), '--strict')],
   ['knip', () => node(tool('knip'))],
-  ['pack', packAndInstall],
+  ['package', checkPackage],
   ['qemu-version', () => node('bin/smartvm-qemu', '--version')],
 ];
 
@@ -49,29 +49,6 @@ async function vitest(project) {
     const args = [tool('vitest'), 'run', '--project', project, ...reporters];
     const { code } = await run(process.execPath, args, { cwd: ROOT, show: true, check: false });
     return vitestTally(readFileSync(report, 'utf8'), code);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-/** The package as npm would publish it, installed where nothing else of the clone is. */
-async function packAndInstall() {
-  const folder = mkdtempSync(join(tmpdir(), 'smartvm-pack-'));
-  try {
-    const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
-    const packed = await run('npm', ['pack', '--json', '--pack-destination', folder, ...quiet], {
-      cwd: ROOT,
-      stdout: true,
-    });
-    const [{ filename }] = JSON.parse(packed.stdout);
-    writeFileSync(join(folder, 'package.json'), '{ "private": true }');
-    await run('npm', ['install', '--prefer-offline', ...quiet, `./${filename}`], { cwd: folder });
-    const { stdout } = await run(join(folder, 'node_modules/.bin/smartvm'), ['--version'], { cwd: folder });
-    if (stdout.trim() !== packageJson().version) {
-      throw new Failure(`the installed package says its version is ${stdout.trim()}`);
-    }
-    const use = "await import('smartvm').then(({ SmartVM }) => new SmartVM())";
-    await run(process.execPath, ['--input-type=module', '--eval', use], { cwd: folder });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

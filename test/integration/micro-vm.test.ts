@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { programPath } from '../../ts/config/programs.js';
 import { SmartVMError } from '../../ts/errors.js';
 import type { ApiError } from '../../ts/firecracker/api-error.js';
 import type { Guest } from '../../ts/guest/types.js';
@@ -125,7 +126,7 @@ describe.each(VMMS)('MicroVM on %s', (_name, executable) => {
       await using bench = await openBench();
       const vm = bench.vm();
       await vm.start();
-      const keeper = (await bench.processes()).find((line) => line.includes('smartvm-keeper'));
+      const keeper = (await bench.processes()).find((line) => line.includes(programPath('keeper')));
       const exit = bench.exitOf(vm);
       process.kill(Number.parseInt(keeper ?? '', 10), 'SIGKILL');
       expect(await exit).toMatchObject({ reason: 'vmm-killed', error: { message: expect.stringContaining('keeper') } });

@@ -2,14 +2,14 @@ import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
+import { programPath } from '../../ts/config/programs.js';
 import { type ProcessIdentity, processIdentity } from '../../ts/util/process-identity.js';
 import { VmmProcess, type VmmProcessOptions } from '../../ts/vmm/vmm-process.js';
 import { processesNaming } from './leftovers.js';
 import { type ScratchDirectory, scratchDirectory } from './scratch.js';
 
 export function requireKeeper(): void {
-  const keeper = join(PACKAGE_ROOT, 'dist/bin/smartvm-keeper');
+  const keeper = programPath('keeper');
   if (!existsSync(keeper)) {
     throw new Error(`${keeper} is not there: run 'npm run build' first`);
   }

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { expect } from 'vitest';
+import { programPath } from '../../ts/config/programs.js';
 import type { IMicroVMConfig } from '../../ts/config/types.js';
 import type { PrepareFiles } from '../../ts/vm/boot-context.js';
 import type { VmExit } from '../../ts/vm/exit.js';
@@ -57,7 +58,7 @@ export async function openToyBench(executable: string): Promise<ToyBench> {
     async vmmPid() {
       const pids = async () =>
         (await processes())
-          .filter((line) => line.includes('--api-sock') && !line.includes('smartvm-keeper'))
+          .filter((line) => line.includes('--api-sock') && !line.includes(programPath('keeper')))
           .map((line) => Number.parseInt(line, 10));
       await until(async () => (await pids()).length > 0, 5_000, 'the VMM');
       return (await pids())[0] as number;

@@ -12,20 +12,12 @@ export async function main(args: readonly string[]): Promise<number> {
     console.log(version());
     return 0;
   }
-  const { Command, CommanderError } = await import('commander');
-  const { addInstallCommand } = await import('./install.js');
-  const { addRunCommand } = await import('./run.js');
+  const [{ CommanderError }, { smartvmProgram }] = await Promise.all([import('commander'), import('./program.js')]);
   let exitCode = 0;
   const exit = (code: number) => {
     exitCode = code;
   };
-  const program = new Command('smartvm')
-    .description("Firecracker microVMs: a virtual machine's wall with a container's ease")
-    .version(version(), '--version', 'print the version')
-    .exitOverride()
-    .enablePositionalOptions();
-  addRunCommand(program, exit);
-  addInstallCommand(program, exit);
+  const program = await smartvmProgram(version(), exit, args[0]);
   try {
     await program.parseAsync(args, { from: 'user' });
     return exitCode;

@@ -2,7 +2,6 @@ import { constants } from 'node:os';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { GuestProcess, ProcessExit } from '../guest/types.js';
 import type { ImageProgress } from '../images/image-manager.js';
-import { SmartVM } from '../smartvm.js';
 import { delay } from '../util/deadline.js';
 import { type Interrupt, watchInterrupts } from './interrupt.js';
 import { printable } from './printable.js';
@@ -41,6 +40,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
 async function run(command: readonly string[], options: RunOptions): Promise<number> {
   using interrupt = watchInterrupts();
   const { signal } = interrupt;
+  const { SmartVM } = await import('../smartvm.js'); // not for the help
   await using smartvm = new SmartVM();
   try {
     const vm = await smartvm.launch({

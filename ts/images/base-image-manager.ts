@@ -3,16 +3,17 @@ import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { SmartVMError } from '../errors.js';
+import { hostArch } from '../util/arch.js';
 import { syncDirectory } from '../util/atomic-file.js';
 import { throwIfCanceled } from '../util/deadline.js';
 import { lockFile } from '../util/file-lock.js';
 import { ensurePrivateDirectory } from '../util/private-directory.js';
+import { fingerprint, recordFile, sameFingerprint } from '../util/verified-file.js';
 import { copyArtifact } from './artifact-copy.js';
 import { bundleIsWhole, evictBundles, readBundle, type StoredBundle, writeBundle } from './base-image-cache.js';
 import { type CheckedManifest, readHostedManifest } from './base-image-manifest.js';
 import type { IBaseImageBundle, IBaseImageManagerOptions, IEnsureBaseImageOptions } from './base-image-types.js';
 import type { Arch } from './image-types.js';
-import { fingerprint, recordFile, sameFingerprint } from './verified-file.js';
 
 const DEFAULT_MAX_STORED = 2;
 const DEFAULT_BOOT_ARGS = 'console=ttyS0 reboot=k panic=1 pci=off';
@@ -39,7 +40,7 @@ export class BaseImageManager {
     this.#hasDefaultDir = options.cacheDir === undefined;
     this.#cacheDir = options.cacheDir ?? join(tmpdir(), '.smartvm', 'base-images');
     this.#maxStored = maxStoredBaseImages;
-    this.#arch = options.arch ?? (process.arch === 'arm64' ? 'aarch64' : 'x86_64');
+    this.#arch = options.arch ?? hostArch();
     this.#defaults = options;
   }
 

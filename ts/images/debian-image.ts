@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { isSmartVMError, SmartVMError } from '../errors.js';
 import { throwIfCanceled } from '../util/deadline.js';
 import { type RunOptions, requireTools, run } from '../util/run.js';
+import { sealFile, writeReadOnly } from '../util/verified-file.js';
 import { DEBIAN_SUITE, debianSources, hostAptSettings } from './apt-sources.js';
 import { runInBuildSandbox } from './build-sandbox.js';
 import type { Arch, BundleContent, ProgressListener } from './image-types.js';
@@ -10,7 +11,6 @@ import { moduleMembers } from './initramfs.js';
 import { selectModules } from './kernel-modules.js';
 import { unpackKernel } from './kernel-unpack.js';
 import { withoutSignature } from './modinfo.js';
-import { sealFile, writeReadOnly } from './verified-file.js';
 
 /** Raised with every change to what the functions here build: an image made by another recipe is built again. */
 export const DEBIAN_RECIPE = `debian-${DEBIAN_SUITE}-2`;

@@ -3,8 +3,8 @@ import { lstat, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SmartVMError } from '../errors.js';
 import { writeFileAtomic } from '../util/atomic-file.js';
+import { type FileRecord, recordFile, verifyFile } from '../util/verified-file.js';
 import type { Arch, BundleContent } from './image-types.js';
-import { type FileRecord, recordFile, verifyFile } from './verified-file.js';
 
 const SCHEMA_VERSION = 1;
 const MANIFEST = 'manifest.json';

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { verifiedProgram } from '../config/programs.js';
 import { SmartVMError } from '../errors.js';
+import { hostArch } from '../util/arch.js';
 import { syncDirectory } from '../util/atomic-file.js';
 import { throwIfCanceled } from '../util/deadline.js';
 import { lockFile } from '../util/file-lock.js';
-import { PACKAGE_ROOT } from '../util/package-root.js';
 import { ensurePrivateDirectory } from '../util/private-directory.js';
 import { removeBuild } from './build-sandbox.js';
 import { buildDebianImage, DEBIAN_RECIPE } from './debian-image.js';
@@ -41,12 +42,12 @@ export interface ResolveOptions {
 export class ImageManager {
   readonly cacheDir: string;
   readonly arch: Arch;
-  readonly #agentPath: string;
+  readonly #agentPath: string | undefined;
 
   constructor(options: ImageManagerOptions) {
     this.cacheDir = options.cacheDir;
-    this.arch = options.arch ?? (process.arch === 'arm64' ? 'aarch64' : 'x86_64');
-    this.#agentPath = options.agentPath ?? join(PACKAGE_ROOT, 'dist', 'bin', `smartvm-agent-${this.arch}`);
+    this.arch = options.arch ?? hostArch();
+    this.#agentPath = options.agentPath;
   }
 
   /** The names that {@link resolve} takes. */
@@ -62,7 +63,7 @@ export class ImageManager {
 
   /**
    * The image of that name, ready to boot. The first use builds it, which takes about a minute; programs that ask meanwhile wait for that build.
-   * @throws SmartVMError IMAGE_UNKNOWN, TOOL_MISSING, IMAGE_BUILD_FAILED, CANCELED, DIRECTORY_UNSAFE
+   * @throws SmartVMError IMAGE_UNKNOWN, TOOL_MISSING, IMAGE_BUILD_FAILED, PACKAGE_DAMAGED, CANCELED, DIRECTORY_UNSAFE
    */
   async resolve(name: string, options: ResolveOptions = {}): Promise<BootImage> {
     throwIfCanceled(options.signal, `image ${name}`);
@@ -75,7 +76,7 @@ export class ImageManager {
     const initramfsPath = await cachedInitramfs(
       join(this.cacheDir, 'initramfs'),
       {
-        agentPath: this.#agentPath,
+        agentPath: this.#agentPath ?? (await verifiedProgram('agent', this.arch)),
         modulesPath: join(directory, modules),
         modulesSha256: bundle.records[modules]?.sha256 ?? '',
       },

@@ -1,4 +1,6 @@
-export type Arch = 'x86_64' | 'aarch64';
+import type { Arch } from '../util/arch.js';
+
+export type { Arch } from '../util/arch.js';
 
 /** One line of progress. `step` names the part of the work, for a program; `message` is for a person. */
 export interface ImageProgress {

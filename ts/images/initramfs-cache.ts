@@ -5,7 +5,6 @@ import { SmartVMError } from '../errors.js';
 import { writeFileAtomic } from '../util/atomic-file.js';
 import { lockFile } from '../util/file-lock.js';
 import { ensurePrivateDirectory } from '../util/private-directory.js';
-import { INITRAMFS_VERSION, initramfs } from './initramfs.js';
 import {
   type FileRecord,
   type Fingerprint,
@@ -14,7 +13,8 @@ import {
   sameFingerprint,
   verifyFile,
   writeReadOnly,
-} from './verified-file.js';
+} from '../util/verified-file.js';
+import { INITRAMFS_VERSION, initramfs } from './initramfs.js';
 
 /** What was made for an agent's path and a kernel's modules: used again while neither has changed. */
 interface IndexEntry {

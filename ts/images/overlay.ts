@@ -6,7 +6,7 @@ import { writeFileAtomic } from '../util/atomic-file.js';
 import { lockFile } from '../util/file-lock.js';
 import { ensurePrivateDirectory } from '../util/private-directory.js';
 import { run } from '../util/run.js';
-import { type Fingerprint, fingerprint, sameFingerprint, sealFile } from './verified-file.js';
+import { type Fingerprint, fingerprint, sameFingerprint, sealFile } from '../util/verified-file.js';
 
 const MIN_SIZE_MIB = 16;
 const MAX_SIZE_MIB = 16 * 1024 * 1024;

@@ -1,12 +1,8 @@
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
+import { hostArch } from '../util/arch.js';
 
-export type Arch = 'x86_64' | 'aarch64';
-
-/** This host's architecture by Linux's name. */
-export function hostArch(): Arch {
-  return process.arch === 'arm64' ? 'aarch64' : 'x86_64';
-}
+export { type Arch, hostArch } from '../util/arch.js';
 
 /** Asked once: the kernel writes /proc/cpuinfo anew at each reading, which takes milliseconds on hosts of many CPUs. */
 let virtualises: Promise<boolean> | undefined;

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { verifiedProgram } from '../config/programs.js';
 import { isSmartVMError, SmartVMError, type SmartVMErrorCode } from '../errors.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { withDeadline } from '../util/deadline.js';
-import { PACKAGE_ROOT } from '../util/package-root.js';
 import type { ProcessIdentity } from '../util/process-identity.js';
 
 export interface KeeperOptions {
@@ -50,7 +50,7 @@ const KEEPER_EXIT_MS = 5_000;
 /**
  * Starts a keeper, the small process that is the parent of one VMM, and waits until it has spawned it.
  * @throws SmartVMError VMM_SPAWN_FAILED when the VMM cannot be executed, KEEPER_FAILED when the keeper itself fails; JAIL_FAILED,
- *   JAIL_PATH_UNREADABLE, CGROUP_UNAVAILABLE when it cannot be shut in
+ *   JAIL_PATH_UNREADABLE, CGROUP_UNAVAILABLE when it cannot be shut in; PACKAGE_DAMAGED
  */
 export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
   const socketPath = join(options.runtimeDir, 'keeper.sock');
@@ -60,7 +60,11 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
     ...(options.detached ? ['--detached'] : []),
     ...(options.jailPath === undefined ? [] : ['--jail', options.jailPath]),
   ];
-  const child = spawn(join(PACKAGE_ROOT, 'dist/bin/smartvm-keeper'), [...args, '--', ...options.command], {
+  const program = await verifiedProgram('keeper');
+  if (options.jailPath !== undefined) {
+    await verifiedProgram('confine'); // which the keeper runs
+  }
+  const child = spawn(program, [...args, '--', ...options.command], {
     // A session of its own: a Ctrl-C on our terminal is ours to handle, not the VMM's.
     detached: true,
     stdio: ['pipe', 'pipe', 'pipe'],

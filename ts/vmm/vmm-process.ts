@@ -51,7 +51,7 @@ export class VmmProcess {
     this.exited = this.#watchExit();
   }
 
-  /** @throws SmartVMError VMM_SPAWN_FAILED, KEEPER_FAILED, SOCKET_PATH_TOO_LONG */
+  /** @throws SmartVMError VMM_SPAWN_FAILED, KEEPER_FAILED, PACKAGE_DAMAGED, SOCKET_PATH_TOO_LONG */
   static async start(options: VmmProcessOptions): Promise<VmmProcess> {
     const { id, runtimeDir, detached, socketPath, executable, confinement } = options;
     const api = new FirecrackerApi(new SocketClient({ socketPath })); // refuses a long path before anything runs

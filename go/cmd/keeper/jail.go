@@ -47,7 +47,8 @@ func (c *confinement) start(children *reaper.Reaper, argv []string, stdio []uint
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(filepath.Dir(self), "smartvm-confine")
+	// Built for the same architecture, which its name ends with.
+	path := filepath.Join(filepath.Dir(self), strings.Replace(filepath.Base(self), "keeper", "confine", 1))
 	status, theirs, err := statusPipe()
 	if err != nil {
 		return nil, err

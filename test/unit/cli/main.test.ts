@@ -41,7 +41,7 @@ describe('smartvm', () => {
     expect([stdout, stderr]).toEqual([`${version}\n`, '']);
   });
 
-  test.each([[['--help']], [['run', '--help']]])('%j prints the help', async (args) => {
+  test.each([[['--help']], [['run', '--help']], [['help']], [['help', 'run']]])('%j prints the help', async (args) => {
     expect(await main(args)).toBe(0);
     expect(stdout).toMatch(/^Usage: smartvm /);
     expect(stderr).toBe('');
@@ -49,8 +49,11 @@ describe('smartvm', () => {
 
   test.each<[string, string[], RegExp]>([
     ['no command', [], /Usage: smartvm/],
-    ['a command that there is not', ['fly'], /unknown command 'fly'/],
-    ['an option that there is not', ['run', '--fly', '--', 'true'], /unknown option '--fly'/],
+    ['a command that there is not', ['fly'], /unknown command 'fly'\nSee 'smartvm --help'/],
+    ['a slip of the finger', ['rnu'], /unknown command 'rnu'\n\(Did you mean run\?\)/],
+    ['help for a command that there is not', ['help', 'fly'], /Usage: smartvm/],
+    ['a shell that there is not', ['completion', 'tcsh'], /Allowed choices are bash, zsh, fish/],
+    ['an option that there is not', ['run', '--fly', '--', 'true'], /unknown option '--fly'\nSee 'smartvm run --help'/],
     ['nothing to run', ['run'], /missing required argument 'command'/],
     ['no CPUs', ['run', '--cpus', '0', '--', 'true'], /--cpus <n>.*whole number of at least 1, at most 32/],
     ['33 CPUs', ['run', '--cpus', '33', '--', 'true'], /--cpus/],

@@ -1,5 +1,6 @@
+import { type BigIntStats, lstatSync } from 'node:fs';
 import { lstat, open } from 'node:fs/promises';
-import { sha256File } from '../util/file-hash.js';
+import { sha256File } from './file-hash.js';
 
 /** What `stat` says of a file that nobody has touched. Any write, chmod, rename over it or copy changes one of them. */
 export interface Fingerprint {
@@ -22,7 +23,15 @@ export type FileVerdict = 'trusted' | 'rehashed' | 'corrupt';
 
 /** The file's stat fingerprint; undefined when there is no such regular file (a link is not one). */
 export async function fingerprint(path: string): Promise<Fingerprint | undefined> {
-  const stat = await lstat(path, { bigint: true }).catch(() => undefined);
+  return fingerprintOf(await lstat(path, { bigint: true }).catch(() => undefined));
+}
+
+/** As {@link fingerprint}, in a tenth of the time: for what every start of a VM waits for. */
+export function fingerprintSync(path: string): Fingerprint | undefined {
+  return fingerprintOf(lstatSync(path, { bigint: true, throwIfNoEntry: false }));
+}
+
+function fingerprintOf(stat: BigIntStats | undefined): Fingerprint | undefined {
   if (!stat?.isFile()) {
     return undefined;
   }
