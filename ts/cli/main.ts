@@ -13,6 +13,7 @@ export async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   const { Command, CommanderError } = await import('commander');
+  const { addDoctorCommand } = await import('./doctor.js');
   const { addRunCommand } = await import('./run.js');
   let exitCode = 0;
   const program = new Command('smartvm')
@@ -20,9 +21,11 @@ export async function main(args: readonly string[]): Promise<number> {
     .version(version(), '--version', 'print the version')
     .exitOverride()
     .enablePositionalOptions();
-  addRunCommand(program, (code) => {
+  const exit = (code: number) => {
     exitCode = code;
-  });
+  };
+  addRunCommand(program, exit);
+  addDoctorCommand(program, exit);
   try {
     await program.parseAsync(args, { from: 'user' });
     return exitCode;

@@ -2,7 +2,6 @@ import { constants } from 'node:os';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { GuestProcess, ProcessExit } from '../guest/types.js';
 import type { ImageProgress } from '../images/image-manager.js';
-import { SmartVM } from '../smartvm.js';
 import { delay } from '../util/deadline.js';
 import { type Interrupt, watchInterrupts } from './interrupt.js';
 import { printable } from './printable.js';
@@ -37,6 +36,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
 
 /** Runs a command in a VM of its own and gives its exit code; the VM is gone when this settles. */
 async function run(command: readonly string[], options: RunOptions): Promise<number> {
+  const { SmartVM } = await import('../smartvm.js'); // other commands need none of it
   using interrupt = watchInterrupts();
   const { signal } = interrupt;
   await using smartvm = new SmartVM();
