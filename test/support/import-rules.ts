@@ -16,7 +16,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   network: ['util', 'errors', 'config'],
   guest: ['util', 'errors', 'config'],
   qemu: ['util', 'errors', 'firecracker/generated.ts'],
-  doctor: ['util', 'errors', 'config', 'firecracker', 'vmm'],
+  doctor: ['util', 'errors', 'config', 'vmm'],
   launch: EVERYTHING_INSIDE,
   smartvm: [...EVERYTHING_INSIDE, 'launch', 'doctor'],
   cli: [...EVERYTHING_INSIDE, 'launch', 'smartvm', 'doctor', 'qemu'],

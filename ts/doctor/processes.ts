@@ -15,8 +15,6 @@ export interface VmProcess {
   /** Name of its executable. */
   readonly program: string;
   readonly threads: readonly Thread[];
-  /** It has no children but runs the guest: they of a VMM that is several processes do it for it. */
-  readonly isLeaf: boolean;
 }
 
 /** The children of every process. */
@@ -36,22 +34,21 @@ export async function familyOf(host: Host): Promise<Family> {
 
 /** A process and all below it; those that end meanwhile are left out. */
 export async function processTree(host: Host, family: Family, pid: number): Promise<VmProcess[]> {
-  const children = family.get(pid) ?? [];
   const [own, ...below] = await Promise.all([
-    processOf(host, pid, children.length === 0),
-    ...children.map((child) => processTree(host, family, child)),
+    processOf(host, pid),
+    ...(family.get(pid) ?? []).map((child) => processTree(host, family, child)),
   ]);
   return [...(own === undefined ? [] : [own]), ...below.flat()];
 }
 
-async function processOf(host: Host, pid: number, isLeaf: boolean): Promise<VmProcess | undefined> {
+async function processOf(host: Host, pid: number): Promise<VmProcess | undefined> {
   const tasks = await host.list(`/proc/${pid}/task`);
   const [program, ...statuses] = await Promise.all([
     programOf(host, pid),
     ...tasks.map((task) => host.read(`/proc/${pid}/task/${task}/status`)),
   ]);
   const threads = statuses.filter((status) => status !== undefined).map(threadOf);
-  return threads.length === 0 ? undefined : { pid, program, threads, isLeaf };
+  return threads.length === 0 ? undefined : { pid, program, threads };
 }
 
 async function programOf(host: Host, pid: number): Promise<string> {

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { isValidVmId } from '../config/ids.js';
-import { isSmartVMError } from '../errors.js';
-import { SocketClient } from '../firecracker/socket-client.js';
+import { MAX_SOCKET_PATH_BYTES } from '../util/socket-path.js';
 import { type Host, perHost } from './host.js';
 import { familyOf, processTree, type VmProcess } from './processes.js';
 
@@ -49,13 +48,25 @@ export const vmsOf = perHost(async (host: Host): Promise<Vms> => {
   };
 });
 
+/** By Node.js's own client: a doctor that asks once would wait longer for a better one to load than for all answers. */
 async function askKeeper(host: Host, id: string): Promise<Answer> {
-  const client = new SocketClient({ socketPath: host.at(join(host.runtimeDir, id, 'keeper.sock')) });
-  try {
-    return { id, state: await client.get<KeeperState>('/', { timeoutMs: ANSWER_MS }) };
-  } catch (error) {
-    return { id, problem: isSmartVMError(error, 'API_UNREACHABLE') ? 'gone' : 'silent' };
-  } finally {
-    await client.destroy();
+  const socketPath = host.at(join(host.runtimeDir, id, 'keeper.sock'));
+  if (Buffer.byteLength(socketPath) > MAX_SOCKET_PATH_BYTES) {
+    return { id, problem: 'gone' }; // no keeper can listen there, and a cut path would reach another
   }
+  const { get } = await import('node:http');
+  return await new Promise((resolve) => {
+    const options = { socketPath, path: '/', agent: false, signal: AbortSignal.timeout(ANSWER_MS) };
+    const request = get(options, async (response) => {
+      try {
+        const text = (await response.setEncoding('utf8').toArray()).join('');
+        resolve({ id, state: JSON.parse(text) as KeeperState });
+      } catch {
+        resolve({ id, problem: 'silent' });
+      }
+    });
+    request.once('error', ({ code }: NodeJS.ErrnoException) => {
+      resolve({ id, problem: code === 'ENOENT' || code === 'ECONNREFUSED' ? 'gone' : 'silent' });
+    });
+  });
 }
