@@ -65,7 +65,7 @@ async function askKeeper(host: Host, id: string): Promise<Answer> {
         resolve({ id, problem: 'silent' });
       }
     });
-    request.once('error', ({ code }: NodeJS.ErrnoException) => {
+    request.on('error', ({ code }: NodeJS.ErrnoException) => {
       resolve({ id, problem: code === 'ENOENT' || code === 'ECONNREFUSED' ? 'gone' : 'silent' });
     });
   });

@@ -107,7 +107,7 @@ async function leafResult(host: Host, path: string, stat: Stats): Promise<Result
 }
 
 const makeIt = (host: Host, path: string) =>
-  `as root: install -d -m 700${host.isRoot ? '' : ` -o ${host.uid}`} ${quoted(path)}`;
+  host.isRoot ? `install -d -m 700 ${quoted(path)}` : `as root: install -d -m 700 -o ${host.uid} ${quoted(path)}`;
 
 async function checkSpace(host: Host, which: Which): Promise<Result> {
   const { least, enough, what } = NEEDS[which];

@@ -75,7 +75,10 @@ async function checkVms(host: Host): Promise<Result[]> {
     vm,
   }));
   const leftovers = left.map((vm) => ({
-    ...info('its directory is there, and nothing runs in it', `rm -r ${quoted(`${host.runtimeDir}/${vm}`)}`),
+    ...info(
+      'its directory is there, and nothing runs in it',
+      `if that stays so: rm -r ${quoted(`${host.runtimeDir}/${vm}`)}`,
+    ),
     vm,
   }));
   const count = running.length === 0 ? 'none' : String(running.length);
