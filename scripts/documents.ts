@@ -1,3 +1,4 @@
+import { renderDoctor } from './doctor-document.js';
 import { renderErrorTable } from './error-table.js';
 import { renderFeatureTable } from './feature-table.js';
 import { renderLifecycle } from './lifecycle-document.js';
@@ -6,6 +7,7 @@ import { renderVersions } from './versions-document.js';
 
 /** The files that are generated from the code. */
 export const DOCUMENTS: Readonly<Record<string, () => string | Promise<string>>> = {
+  'docs/doctor.md': renderDoctor,
   'docs/errors.md': renderErrorTable,
   'docs/lifecycle.md': renderLifecycle,
   'docs/versions.md': renderVersions,

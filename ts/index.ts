@@ -13,6 +13,7 @@ export type {
   SnapshotOptions,
 } from './config/updates.js';
 export { VMConfig } from './config/vm-config.js';
+export type { Area, Finding, Verdict } from './doctor/finding.js';
 export { ERROR_CODES, isSmartVMError, SmartVMError, type SmartVMErrorCode } from './errors.js';
 export { FirecrackerApi } from './firecracker/api.js';
 export { ApiError } from './firecracker/api-error.js';

@@ -11,6 +11,7 @@ import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
 import { assertVmId } from './config/ids.js';
 import { assertJailOptions, type JailOptions } from './config/jail.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from './config/types.js';
+import type { Finding } from './doctor/finding.js';
 import { SmartVMError } from './errors.js';
 import { BaseImageManager } from './images/base-image-manager.js';
 import { ImageManager } from './images/image-manager.js';
@@ -164,6 +165,16 @@ export class SmartVM implements AsyncDisposable {
     });
     await vm.start({ signal, timeoutMs: options.timeoutMs, queueMs: options.queueMs });
     return vm;
+  }
+
+  /**
+   * Looks at this host, at what SmartVM needs of it, and at the wall around the VMs that run below this runtime directory.
+   * Changes nothing. What each finding is about: docs/doctor.md.
+   */
+  async doctor(): Promise<Finding[]> {
+    const { diagnose } = await import('./doctor/diagnose.js');
+    const { dataDir, vmm, firecrackerBinaryPath } = this.#options;
+    return await diagnose({ dataDir, vmm, firecrackerBinaryPath, runtimeDir: this.#runtimeDir });
   }
 
   /**

@@ -16,10 +16,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   network: ['util', 'errors', 'config'],
   guest: ['util', 'errors', 'config'],
   qemu: ['util', 'errors', 'firecracker/generated.ts'],
+  doctor: ['util', 'errors', 'config', 'vmm'],
   launch: EVERYTHING_INSIDE,
-  smartvm: [...EVERYTHING_INSIDE, 'launch'],
-  cli: [...EVERYTHING_INSIDE, 'launch', 'smartvm', 'qemu'],
-  index: [...EVERYTHING_INSIDE, 'launch', 'smartvm'],
+  smartvm: [...EVERYTHING_INSIDE, 'launch', 'doctor'],
+  cli: [...EVERYTHING_INSIDE, 'launch', 'smartvm', 'doctor', 'qemu'],
+  index: [...EVERYTHING_INSIDE, 'launch', 'smartvm', 'doctor'],
 };
 
 /** Every module that a source imports, types, re-exports and dynamic imports included. */
