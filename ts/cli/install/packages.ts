@@ -37,6 +37,8 @@ interface Missing {
   readonly packages: readonly string[];
   /** The names, each with what it is for. */
   readonly text: string;
+  /** What they are for, together. */
+  readonly reason: string;
 }
 
 async function findMissing(needs: PackageNeeds): Promise<Missing> {
@@ -51,11 +53,13 @@ async function findMissing(needs: PackageNeeds): Promise<Missing> {
     ),
   );
   const files = FILES.filter((_file, index) => absent[index]);
-  const named = tools.map((tool) => `${tool} (${wanted.find(([name]) => name === tool)?.[1]})`);
+  const whys = tools.map((tool) => wanted.find(([name]) => name === tool)?.[1] ?? '');
+  const named = tools.map((tool, index) => `${tool} (${whys[index]})`);
   return {
     names: [...tools, ...files.map(([path]) => path)],
     packages: [...new Set([...packagesOf(tools), ...files.map(([, name]) => name)])],
     text: [...named, ...files.map(([path]) => `${path} (to build images)`)].join(', '),
+    reason: [...new Set([...whys, ...files.map(() => 'to build images')])].join(', '),
   };
 }
 
@@ -65,7 +69,7 @@ export function packagesStep(needs: PackageNeeds, withDeps: boolean): Step {
 }
 
 async function findPackages(needs: PackageNeeds, withDeps: boolean): Promise<Finding> {
-  const { names, packages, text } = await findMissing(needs);
+  const { names, packages, text, reason } = await findMissing(needs);
   if (names.length === 0) {
     return { state: 'present', message: 'every system tool that SmartVM runs is installed' };
   }
@@ -84,7 +88,7 @@ async function findPackages(needs: PackageNeeds, withDeps: boolean): Promise<Fin
   return {
     state: 'needed',
     message: `installing ${packages.join(', ')} with apt-get`,
-    reason: missing,
+    reason,
     details,
     act: async ({ message }) => {
       await installPackages(packages, command, message);
