@@ -54,7 +54,7 @@ export function qemuProgram(): { program: string; debianPackage: string } {
 }
 
 /** The Firecracker that is used where KVM can run guests: that of PATH, else the newest that `smartvm install` fetched. */
-function findFirecracker(dataDir: string): string | undefined {
+export function findFirecracker(dataDir: string): string | undefined {
   return which('firecracker') ?? newestFirecracker(releaseFolder(dataDir))?.path;
 }
 

@@ -100,8 +100,10 @@ export async function fetchRelease(
   try {
     const { signal, onProgress, onRetry } = options;
     const url = archiveUrl(version, options.mirror);
-    const common = { signal, onRetry, remedy: `is ${version} a release? ${networkRemedy()}` };
-    const archiveSha256 = await fetchChecksum(url, '.sha256.txt', common);
+    const common = { signal, onRetry, remedy: networkRemedy() };
+    const archiveSha256 = await fetchChecksum(url, '.sha256.txt', common).catch((error) => {
+      throw error.details?.status === 404 ? unknownRelease(version, url, error) : error;
+    });
     const archive = join(staging, 'release.tgz');
     await download(url, archive, { ...common, sha256: archiveSha256, maxBytes: MAX_ARCHIVE_BYTES, onProgress });
     const sha256 = { firecracker: '', jailer: '' };
@@ -156,6 +158,11 @@ async function unpack(
     throw invalid(`${name} says that it is ${printed}`);
   }
   return await sha256File(path);
+}
+
+function unknownRelease(version: string, url: string, cause: unknown): SmartVMError {
+  const message = `there is no release ${version} of Firecracker for ${hostArch()}: ${printable(url)} is not there (404)`;
+  return new SmartVMError('DOWNLOAD_FAILED', message, { cause, details: { url: printable(url), status: 404 } });
 }
 
 async function writeExecutable(path: string, data: Uint8Array): Promise<void> {

@@ -2,7 +2,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { PACKAGE_ROOT } from '../../../ts/util/package-root.js';
-import { findVmm } from '../../../ts/vmm/find.js';
+import { findFirecracker, findVmm } from '../../../ts/vmm/find.js';
 import { hostArch, kvmProblem } from '../../../ts/vmm/host.js';
 import { type ScratchDirectory, scratchDirectory } from '../../support/scratch.js';
 
@@ -44,7 +44,8 @@ describe('findVmm', () => {
       code: 'VMM_NOT_FOUND',
       details: { problems: [expect.anything(), expect.anything()] },
     });
-    expect((error as Error).message).toMatch(/Firecracker needs KVM: |firecracker is not on PATH/);
+    expect((error as Error).message).toMatch(/Firecracker needs KVM: |firecracker is neither on PATH nor in /);
+    expect((error as Error).message).toMatch(/`smartvm install --with-deps` installs what this machine needs$/);
     expect((error as Error).message).toContain(
       `${QEMU} is not installed; install it with: apt-get install ${QEMU_PACKAGE}`,
     );
@@ -91,5 +92,44 @@ describe('findVmm', () => {
         message: expect.stringContaining(problem),
       });
     }
+  });
+});
+
+describe('findFirecracker', () => {
+  /** A data folder with these files in its bin/. */
+  async function dataDir(scratch: ScratchDirectory, ...names: string[]): Promise<string> {
+    await mkdir(scratch.file('data', 'bin'), { recursive: true, mode: 0o700 });
+    for (const name of names) {
+      await writeFile(scratch.file('data', 'bin', name), '', { mode: 0o755 });
+    }
+    return scratch.file('data');
+  }
+  const release = (version: string, arch: string = hostArch()) => `firecracker-v${version}-${arch}`;
+
+  test('takes that of PATH, else the newest that was fetched', async () => {
+    await using scratch = await scratchDirectory();
+    await pathOf(scratch);
+    const data = await dataDir(scratch, release('1.9.0'), release('1.16.1'), release('1.16.0'));
+    expect(findFirecracker(data)).toBe(scratch.file('data', 'bin', release('1.16.1')));
+    await writeFile(scratch.file('bin', 'firecracker'), '', { mode: 0o755 });
+    expect(findFirecracker(data)).toBe(scratch.file('bin', 'firecracker'));
+  });
+
+  test('passes over what is no program for this host', async () => {
+    await using scratch = await scratchDirectory();
+    await pathOf(scratch);
+    const names = [release('2.0.0', 'riscv64'), `${release('2.0.0')}.json`, 'firecracker-v2-x86_64', release('1.16.1')];
+    const data = await dataDir(scratch, release('1.0.0'), ...names);
+    await chmod(scratch.file('data', 'bin', release('1.16.1')), 0o644);
+    expect(findFirecracker(data)).toBe(scratch.file('data', 'bin', release('1.0.0')));
+  });
+
+  test('takes nothing from where others may put things', async () => {
+    await using scratch = await scratchDirectory();
+    await pathOf(scratch);
+    const data = await dataDir(scratch, release('1.16.1'));
+    await chmod(scratch.file('data', 'bin'), 0o777);
+    expect(findFirecracker(data)).toBeUndefined();
+    expect(findFirecracker(scratch.file('absent'))).toBeUndefined();
   });
 });

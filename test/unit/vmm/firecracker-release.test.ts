@@ -89,7 +89,7 @@ describe('fetchRelease', () => {
     await using server = await releaseServer(scratch, { version: '1.0.0' });
     await expect(fetchRelease(folder, VERSION, { mirror: server.url('') })).rejects.toMatchObject({
       code: 'DOWNLOAD_FAILED',
-      message: expect.stringMatching(/answered 404 .*is 1\.16\.1 a release\?/),
+      message: expect.stringMatching(/there is no release 1\.16\.1 of Firecracker for /),
     });
   });
 

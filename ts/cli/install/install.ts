@@ -30,13 +30,10 @@ export async function install(options: InstallOptions): Promise<number> {
   const steps = await plan(options, interrupt.signal);
   const { signal } = interrupt;
   const results = await runSteps(steps, reporter, { dryRun: options.dryRun ?? false, signal });
-  const ready = results.every(({ state }) => state === 'present' || state === 'done' || state === 'skipped');
+  const uninterrupted = interrupt.exitCode === undefined;
+  const ready = uninterrupted && results.every(({ state }) => state === 'present' || state === 'done');
   const changed = results.some(({ state }) => state === 'done');
-  if (interrupt.exitCode !== undefined) {
-    reporter.line('interrupted; run it again to go on');
-  } else {
-    reporter.line(summary(results));
-  }
+  reporter.line(uninterrupted ? summary(results) : 'interrupted; run it again to go on');
   if (options.json) {
     const document = { schemaVersion: SCHEMA_VERSION, ready, changed, dryRun: options.dryRun ?? false, steps: results };
     process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
@@ -79,7 +76,7 @@ function imageStep(images: ImageManager, name: string, signal: AbortSignal): Ste
       }
       return {
         state: 'needed',
-        message: `building image ${name} (about a minute)`,
+        message: `building image ${name}, which takes about a minute`,
         reason: `${images.cacheDir} does not have it`,
         details,
         act: async (listener) => {

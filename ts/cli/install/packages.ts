@@ -35,7 +35,10 @@ interface Missing {
   /** Tools and files. */
   readonly names: readonly string[];
   readonly packages: readonly string[];
-  readonly reasons: readonly string[];
+  /** The names, each with what it is for. */
+  readonly text: string;
+  /** What they are for, together. */
+  readonly reason: string;
 }
 
 async function findMissing(needs: PackageNeeds): Promise<Missing> {
@@ -50,11 +53,13 @@ async function findMissing(needs: PackageNeeds): Promise<Missing> {
     ),
   );
   const files = FILES.filter((_file, index) => absent[index]);
-  const reasons = wanted.filter(([tool]) => tools.includes(tool)).map(([, why]) => why);
+  const whys = tools.map((tool) => wanted.find(([name]) => name === tool)?.[1] ?? '');
+  const named = tools.map((tool, index) => `${tool} (${whys[index]})`);
   return {
     names: [...tools, ...files.map(([path]) => path)],
     packages: [...new Set([...packagesOf(tools), ...files.map(([, name]) => name)])],
-    reasons: [...new Set([...reasons, ...(files.length > 0 ? ['to build images'] : [])])],
+    text: [...named, ...files.map(([path]) => `${path} (to build images)`)].join(', '),
+    reason: [...new Set([...whys, ...files.map(() => 'to build images')])].join(', '),
   };
 }
 
@@ -64,22 +69,21 @@ export function packagesStep(needs: PackageNeeds, withDeps: boolean): Step {
 }
 
 async function findPackages(needs: PackageNeeds, withDeps: boolean): Promise<Finding> {
-  const { names, packages, reasons } = await findMissing(needs);
+  const { names, packages, text, reason } = await findMissing(needs);
   if (names.length === 0) {
     return { state: 'present', message: 'every system tool that SmartVM runs is installed' };
   }
-  const missing = `missing: ${names.join(', ')}`;
-  const reason = reasons.join(', ');
+  const missing = `missing: ${text}`;
   const isRoot = process.getuid?.() === 0;
   const command = `${isRoot ? '' : 'sudo '}apt-get install --no-install-recommends ${packages.join(' ')}`;
   const details = { missing: names, packages };
   if ((await missingTools(['apt-get'])).length > 0) {
     const message = `${missing}; there is no apt-get here: install them by the system's own means (Debian's packages: ${packages.join(' ')})`;
-    return { state: 'failed', code: 'TOOL_MISSING', message, reason, details };
+    return { state: 'failed', code: 'TOOL_MISSING', message, details };
   }
   if (!withDeps) {
     const message = `${missing}; install with: ${command} (or: smartvm install --with-deps)`;
-    return { state: 'failed', code: 'TOOL_MISSING', message, reason, command, details };
+    return { state: 'failed', code: 'TOOL_MISSING', message, command, details };
   }
   return {
     state: 'needed',
@@ -125,7 +129,10 @@ async function aptGet(command: string): Promise<(args: readonly string[]) => Pro
   const vector = ['setsid', '--wait', 'env', ...environment, 'apt-get', '-qq'];
   if (process.getuid?.() !== 0) {
     await run('sudo', ['-n', 'true']).catch((cause) => {
-      throw new SmartVMError('TOOL_FAILED', `sudo is missing, or would ask for a password; run: ${command}`, { cause });
+      throw new SmartVMError('TOOL_FAILED', `sudo is missing, or would ask for a password; run: ${command}`, {
+        cause,
+        details: { command },
+      });
     });
     vector.unshift('sudo', '-n');
   }

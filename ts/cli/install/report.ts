@@ -9,10 +9,9 @@ const WORDS: Readonly<Record<StepState, string>> = {
   present: 'ok',
   done: 'done',
   planned: 'plan',
-  skipped: 'skip',
   failed: 'FAIL',
 };
-const COLORS: Readonly<Record<StepState, number>> = { present: 32, done: 32, planned: 36, skipped: 2, failed: 31 };
+const COLORS: Readonly<Record<StepState, number>> = { present: 32, done: 32, planned: 36, failed: 31 };
 
 /** A line for each step, and for each thing that one begins or says. */
 export class LineReporter implements StepReporter {

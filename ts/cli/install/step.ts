@@ -3,7 +3,7 @@ import type { DownloadProgress } from '../../util/download.js';
 export type StepName = 'vmm' | 'packages' | 'firecracker' | 'image';
 
 /** `present`: there was nothing to do. `planned`: would be done, were it not a dry run. */
-export type StepState = 'present' | 'done' | 'planned' | 'skipped' | 'failed';
+export type StepState = 'present' | 'done' | 'planned' | 'failed';
 
 /** What came of a step: a line for a person, an entry of the JSON document. */
 export interface StepResult {
@@ -30,7 +30,7 @@ type Outcome = Omit<StepResult, 'step' | 'state'>;
 
 /** What a step has found: an end, or what it is going to do. */
 export type Finding =
-  | (Outcome & { readonly state: 'present' | 'skipped' | 'failed' })
+  | (Outcome & { readonly state: 'present' | 'failed' })
   | (Outcome & { readonly state: 'needed'; act(listener: StepListener): Promise<Outcome> });
 
 export interface Step {
@@ -76,6 +76,6 @@ async function runStep(step: Step, reporter: StepReporter, dryRun: boolean): Pro
 }
 
 function failed(step: StepName, error: unknown): StepResult {
-  const { code, message } = error as { code?: string; message: string };
-  return { step, state: 'failed', message, code };
+  const { code, message, details } = error as { code?: string; message: string; details?: { command?: string } };
+  return { step, state: 'failed', message, code, command: details?.command };
 }
