@@ -13,8 +13,8 @@ export interface DemandSource {
   readonly said?: CapacityDemand | undefined;
 }
 
-/** What keeper and VMM take beside the guest's memory, in MiB. */
-const OVERHEAD_MIB: Readonly<Record<VmmKind, number>> = { firecracker: 16, qemu: 160 };
+/** What keeper and VMM take beside the guest's memory, in MiB. Most of QEMU's is code that its emulation has translated. */
+const OVERHEAD_MIB: Readonly<Record<VmmKind, number>> = { firecracker: 16, qemu: 320 };
 
 /** What a VM takes of the host: at most, for memory that can be plugged in later counts from the start. */
 export async function demandOf(source: DemandSource, vmm: VmmKind): Promise<Amounts> {
