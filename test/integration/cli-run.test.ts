@@ -4,6 +4,8 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
+import { currentProcess } from '../../ts/util/process-identity.js';
+import { HostCapacity } from '../../ts/vmm/capacity/host-capacity.js';
 import { processesNaming, until } from '../support/leftovers.js';
 import { type ScratchDirectory, scratchDirectory } from '../support/scratch.js';
 
@@ -45,8 +47,14 @@ class Smartvm implements AsyncDisposable {
     return { ...output, exitCode };
   }
 
+  /** The VMs that have a directory. */
+  async vms(): Promise<string[]> {
+    return (await readdir(this.runtimeDir)).filter((name) => name !== '.leases');
+  }
+
   async leftovers(): Promise<string[]> {
-    return [...(await readdir(this.runtimeDir)), ...(await processesNaming(this.runtimeDir))];
+    const leases = await readdir(join(this.runtimeDir, '.leases/capacity')).catch(() => []); // none has been asked for
+    return [...leases, ...(await this.vms()), ...(await processesNaming(this.runtimeDir))];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -95,6 +103,26 @@ describe('smartvm run', () => {
     expect(await smartvm.leftovers()).toEqual([]);
   });
 
+  it('waits in line for room on the host, for as long as it was told to', async () => {
+    await using smartvm = await Smartvm.open();
+    const capacity = new HostCapacity({ runtimeRoot: smartvm.runtimeDir });
+    const owner = await currentProcess();
+    const all = { memoryMib: capacity.limits.memoryMib, vcpus: 1 };
+    const release = await capacity.reserve(all, { id: 'all', runtimeDir: '/nonexistent', owner }, { queueMs: 0 });
+    const refused = await smartvm.run(['run', '--queue', '0.3', '--', 'true']);
+    expect(refused).toMatchObject({
+      exitCode: 125,
+      stderr: expect.stringMatching(/ \d{3,4} ms in line.*CAPACITY_EXCEEDED/),
+    });
+    const waiting = smartvm.run(['run', '--queue', '600', '--', 'echo', 'in']);
+    const directory = join(smartvm.runtimeDir, '.leases/capacity');
+    const inLine = async () => (await readdir(directory)).some((name) => name.endsWith('~waiting'));
+    await until(inLine, 60_000, 'a place in line');
+    await release();
+    expect(await waiting).toEqual({ stdout: 'in\n', stderr: '', exitCode: 0 });
+    expect(await smartvm.leftovers()).toEqual([]);
+  });
+
   // Moments of a run, by what exists at each: nothing, the runtime directory, the VMM's API, the guest's command.
   it.each(['nothing', 'directory', 'api', 'command'] as const)(
     'Ctrl-C when there is %s leaves nothing',
@@ -108,7 +136,7 @@ describe('smartvm run', () => {
       const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
       const reached = {
         nothing: async () => child.pid !== undefined,
-        directory: async () => (await readdir(smartvm.runtimeDir)).length > 0,
+        directory: async () => (await smartvm.vms()).length > 0,
         api: async () =>
           (await readdir(smartvm.runtimeDir, { recursive: true })).some((name) => name.endsWith('api.sock')),
         command: async () => output.includes('ready'),
@@ -138,6 +166,8 @@ describe('smartvm run', () => {
     const child = smartvm.spawn('run', '--', 'sh', '-c', 'echo ready; sleep 1000');
     await once(child.stdout, 'data');
     child.kill('SIGKILL');
-    await until(async () => (await smartvm.leftovers()).length === 0, 10_000, 'the end of the VM');
+    const remains = async () => [...(await smartvm.vms()), ...(await processesNaming(smartvm.runtimeDir))];
+    await until(async () => (await remains()).length === 0, 10_000, 'the end of the VM');
+    expect(await smartvm.leftovers()).toHaveLength(1); // nobody has needed it
   });
 });

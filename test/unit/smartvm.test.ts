@@ -1,13 +1,17 @@
-import { readdir, stat } from 'node:fs/promises';
-import { describe, expect, test } from 'vitest';
+import { readdir, stat, truncate, writeFile } from 'node:fs/promises';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { IMicroVMConfig } from '../../ts/config/types.js';
-import { SmartVM } from '../../ts/smartvm.js';
+import { type CreateVMOptions, SmartVM, type SmartVMOptions } from '../../ts/smartvm.js';
+import { overcommitFor } from '../support/reserver.js';
 import { scratchDirectory } from '../support/scratch.js';
 
 const CONFIG: IMicroVMConfig = { id: 'vm-1', bootSource: { kernelImagePath: '/nonexistent/vmlinux' } };
 
-const smartvmIn = (directory: string) =>
+afterEach(() => void vi.unstubAllEnvs());
+
+const smartvmIn = (directory: string, options: SmartVMOptions = {}) =>
   new SmartVM({
+    ...options,
     dataDir: `${directory}/data`,
     runtimeDir: `${directory}/run`,
     firecrackerBinaryPath: '/nonexistent/vmm',
@@ -61,4 +65,72 @@ describe('createVM()', () => {
     }
     expect(await readdir(scratch.path)).toEqual([]);
   });
+});
+
+describe('the capacity of the host', () => {
+  const machine = (memSizeMib: number): IMicroVMConfig => ({ ...CONFIG, machineConfig: { memSizeMib } });
+
+  test('is asked by the start of a VM, and has it all back when that has failed', async () => {
+    await using scratch = await scratchDirectory();
+    vi.stubEnv('SMARTVM_RUNTIME_DIR', scratch.file('default'));
+    const smartvm = smartvmIn(scratch.path, { capacity: { memoryOvercommit: overcommitFor(300) } });
+    const small = await smartvm.createVM(machine(200));
+    expect(await readdir(scratch.path)).toEqual(['run']);
+    await expect(small.start()).rejects.toMatchObject({ code: 'VMM_SPAWN_FAILED' });
+    expect(await readdir(scratch.file('default', '.leases', 'capacity'))).toEqual([]);
+    const large = await smartvm.createVM(machine(300));
+    await expect(large.start({ queueMs: 60_000 })).rejects.toMatchObject({ code: 'MEMORY_EXCEEDED' });
+    const growing = await smartvm.createVM({ ...machine(200), memoryHotplug: { totalSizeMib: 128 } });
+    await expect(growing.start()).rejects.toMatchObject({ code: 'MEMORY_EXCEEDED' });
+  });
+
+  test('of a restored VM: what its memory file has, or what the caller says', async () => {
+    await using scratch = await scratchDirectory();
+    vi.stubEnv('SMARTVM_RUNTIME_DIR', scratch.file('default'));
+    const smartvm = smartvmIn(scratch.path, { capacity: { memoryOvercommit: overcommitFor(300) } });
+    await writeFile(scratch.file('memory'), '');
+    await truncate(scratch.file('memory'), 300 * 2 ** 20);
+    const restore: CreateVMOptions['restore'] = {
+      snapshotPath: '/nonexistent/state',
+      memBackend: { backendType: 'File', backendPath: scratch.file('memory') },
+    };
+    const start = async (options: CreateVMOptions) => await (await smartvm.createVM({}, options)).start();
+    await expect(start({ restore })).rejects.toMatchObject({ code: 'MEMORY_EXCEEDED' });
+    const said = { restore, capacity: { memSizeMib: 1 } };
+    await expect(start(said)).rejects.toMatchObject({ code: 'VMM_SPAWN_FAILED' });
+    const handler = { ...restore, memBackend: { backendType: 'Uffd', backendPath: '/nonexistent/uffd' } } as const;
+    await expect(start({ restore: handler })).rejects.toMatchObject({ code: 'VMM_SPAWN_FAILED' });
+    await expect(start({ capacity: { memSizeMib: -1 } })).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+  });
+
+  test('is not asked where the caller says so', async () => {
+    await using scratch = await scratchDirectory();
+    vi.stubEnv('SMARTVM_RUNTIME_DIR', scratch.file('default'));
+    const vm = await smartvmIn(scratch.path, { capacity: false }).createVM(machine(1e9));
+    await expect(vm.start()).rejects.toMatchObject({ code: 'VMM_SPAWN_FAILED' });
+    expect(await readdir(scratch.path)).toEqual(['run']);
+  });
+
+  test.each<[unknown]>([
+    [{ memoryOvercommit: 0 }],
+    [{ memoryOvercommit: Number.NaN }],
+    [{ cpuOvercommit: -1 }],
+    [{ cpuOvercommit: '2' }],
+    [{ overcommit: 2 }],
+    [true],
+  ])('%j is no option: INVALID_OPTION', (capacity) => {
+    expect(() => new SmartVM({ capacity } as SmartVMOptions)).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION' }),
+    );
+  });
+
+  test.each([{ queueMs: -1 }, { memSizeMib: 1e9 }])(
+    'launch(%j) is refused before anything is made',
+    async (options) => {
+      await using scratch = await scratchDirectory();
+      const code = 'queueMs' in options ? 'INVALID_OPTION' : 'MEMORY_EXCEEDED';
+      await expect(smartvmIn(scratch.path).launch(options)).rejects.toMatchObject({ code });
+      expect(await readdir(scratch.path)).toEqual([]);
+    },
+  );
 });

@@ -60,6 +60,7 @@ describe('smartvm', () => {
     ['half a CPU', ['run', '--cpus', '0.5', '--', 'true'], /--cpus/],
     ['memory with a unit', ['run', '--memory', '1G', '--', 'true'], /--memory <MiB>.*whole number of at least 96/],
     ['too little memory', ['run', '--memory', '63', '--', 'true'], /--memory/],
+    ['a queue of no time', ['run', '--queue', '0', '--', 'true'], /--queue <seconds>.*over 0/],
     ['a timeout of 0', ['run', '--timeout', '0', '--', 'true'], /--timeout <seconds>.*over 0/],
     ['a timeout that is none', ['run', '--timeout', 'soon', '--', 'true'], /--timeout/],
     ['an endless timeout', ['run', '--timeout', 'Infinity', '--', 'true'], /--timeout/],

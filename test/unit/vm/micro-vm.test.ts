@@ -1,6 +1,9 @@
+import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import type { IMicroVMConfig } from '../../../ts/config/types.js';
+import { SmartVMError } from '../../../ts/errors.js';
+import type { Reserve } from '../../../ts/vm/boot-context.js';
 import { MicroVM } from '../../../ts/vm/micro-vm.js';
 import type { VmState } from '../../../ts/vm/state.js';
 import { scratchDirectory } from '../../support/scratch.js';
@@ -66,6 +69,52 @@ describe('a MicroVM that has not been started', () => {
     await expect(vm.start()).rejects.toMatchObject({ code: 'INVALID_STATE' });
     expect(await stopping).toEqual({ rung: 'none' });
     expect(vm.state).toBe('stopped');
+  });
+});
+
+describe('what a VM reserves of the host', () => {
+  const reservingIn = (directory: string, reserve: Reserve) =>
+    new MicroVM('vm-1', CONFIG, '/nonexistent/vmm', `${directory}/api.sock`, {}, { reserve });
+
+  test('comes before anything is made, and is given back when all else is', async () => {
+    await using scratch = await scratchDirectory();
+    const seen: unknown[] = [];
+    const vm = reservingIn(scratch.path, async ({ queueMs }) => {
+      seen.push(queueMs, await readdir(scratch.path));
+      return async () => void seen.push(await readdir(scratch.path));
+    });
+    await expect(vm.start({ queueMs: 7 })).rejects.toMatchObject({ code: 'VMM_SPAWN_FAILED' });
+    expect(seen).toEqual([7, [], []]);
+    expect(vm.timings.map(({ step }) => step).slice(0, 2)).toEqual(['capacity', 'runtime-directory']);
+  });
+
+  test('ends the start when it is refused', async () => {
+    await using scratch = await scratchDirectory();
+    const vm = reservingIn(scratch.path, async () => {
+      throw new SmartVMError('CAPACITY_EXCEEDED', 'no room');
+    });
+    await expect(vm.start()).rejects.toMatchObject({ code: 'CAPACITY_EXCEEDED' });
+    expect(vm.state).toBe('failed');
+    expect(await readdir(scratch.path)).toEqual([]);
+  });
+
+  test('is waited for no longer when the VM is stopped', async () => {
+    await using scratch = await scratchDirectory();
+    const vm = reservingIn(scratch.path, async ({ signal }) => {
+      await once(signal, 'abort');
+      throw new Error('it was canceled');
+    });
+    const refused = expect(vm.start()).rejects.toMatchObject({ code: 'CANCELED' });
+    expect(await vm.stop()).toEqual({ rung: 'none' });
+    await refused;
+    expect(vm.state).toBe('stopped');
+  });
+
+  test.each([-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, '1'])('queueMs %s: INVALID_OPTION', async (queueMs) => {
+    await using scratch = await scratchDirectory();
+    const vm = vmIn(scratch.path);
+    await expect(vm.start({ queueMs: queueMs as number })).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+    expect(vm.state).toBe('created');
   });
 });
 
