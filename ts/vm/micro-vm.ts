@@ -225,10 +225,11 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     }
   }
 
-  protected async call<T>({ name, since, run }: VmCall<T>): Promise<T> {
+  protected async call<T>({ name, since, paths = [], run }: VmCall<T>): Promise<T> {
     return await this.#enqueue(name, ['running', 'paused'], async ({ process }) => {
       assertNewEnough(since === undefined ? [] : [{ field: name, version: since }], process.version);
       try {
+        await process.expose(paths);
         return await run(process.api);
       } catch (error) {
         throw await process.explain(error);

@@ -1,4 +1,5 @@
 import { type SnapshotOptions, snapshotPayload } from '../config/updates.js';
+import { withSnapshotOutput } from '../vmm/snapshot-output.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
 import type { StateMachine, VmState } from './state.js';
 
@@ -46,7 +47,10 @@ export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise
   }
   const failures: unknown[] = [];
   const timeoutMs = options.timeoutMs ?? SNAPSHOT_TIMEOUT_MS;
-  await vm.process.api.createSnapshot(snapshotPayload(options), { timeoutMs }).catch(async (error) => {
+  const write = async (paths: Pick<SnapshotOptions, 'snapshotPath' | 'memFilePath'>) => {
+    await vm.process.api.createSnapshot(snapshotPayload({ ...options, ...paths }), { timeoutMs });
+  };
+  await withSnapshotOutput(vm.process, options, write).catch(async (error) => {
     failures.push(await vm.process.explain(error));
   });
   if (ran && (options.resume ?? true) && stateNow() === 'paused' && !vm.process.exit) {

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { IPmemConfig } from '../config/device-types.js';
+import { configPaths, type HostPath } from '../config/host-paths.js';
 import type { IDriveConfig, INetworkInterfaceConfig } from '../config/types.js';
 import * as updates from '../config/updates.js';
 import type { VMConfig } from '../config/vm-config.js';
@@ -17,6 +18,8 @@ export interface VmCall<T> {
   readonly name: string;
   /** The `major.minor` of Firecracker that brought it. Default: 1.0. */
   readonly since?: string;
+  /** What the VMM opens for it. */
+  readonly paths?: readonly HostPath[];
   readonly run: (api: FirecrackerApi) => Promise<T>;
 }
 
@@ -68,7 +71,11 @@ export abstract class RunningVM extends EventEmitter<MicroVMEvents> {
   /** Gives a drive another file or other limits. */
   async updateDrive(update: updates.DriveUpdate): Promise<void> {
     const body = updates.driveUpdatePayload(update);
-    await this.call({ name: 'updateDrive()', run: (api) => api.patchGuestDriveByID(body) });
+    const { pathOnHost } = update;
+    const isReadOnly = this.config.config.drives?.some((drive) => drive.driveId === update.driveId && drive.isReadOnly);
+    const paths =
+      pathOnHost === undefined ? [] : [{ path: pathOnHost, access: isReadOnly ? 'read' : 'write' } as const];
+    await this.call({ name: 'updateDrive()', paths, run: (api) => api.patchGuestDriveByID(body) });
   }
 
   /** Gives a pmem device other limits. Firecracker ≥ 1.16. */
@@ -86,7 +93,8 @@ export abstract class RunningVM extends EventEmitter<MicroVMEvents> {
   /** Plugs a drive in, for a guest that then rescans its PCI bus; needs the VMM flag `enablePci`. Firecracker ≥ 1.16. */
   async attachDrive(drive: IDriveConfig): Promise<void> {
     const body = this.config.toDrivePayload(drive);
-    await this.call({ name: 'attachDrive()', since: '1.16', run: (api) => api.putGuestDriveByID(body) });
+    const paths = configPaths({ drives: [drive] });
+    await this.call({ name: 'attachDrive()', since: '1.16', paths, run: (api) => api.putGuestDriveByID(body) });
   }
 
   /** Takes a drive out, of which the guest has let go. Firecracker ≥ 1.16. */
@@ -97,7 +105,8 @@ export abstract class RunningVM extends EventEmitter<MicroVMEvents> {
   /** As {@link attachDrive}. */
   async attachPmem(device: IPmemConfig): Promise<void> {
     const body = this.config.toPmemPayload(device);
-    await this.call({ name: 'attachPmem()', since: '1.16', run: (api) => api.putGuestPmemByID(body) });
+    const paths = configPaths({ pmem: [device] });
+    await this.call({ name: 'attachPmem()', since: '1.16', paths, run: (api) => api.putGuestPmemByID(body) });
   }
 
   /** As {@link detachDrive}. */

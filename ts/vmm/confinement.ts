@@ -15,6 +15,8 @@ export interface ConfineRequest {
 
 /** The walls around one VMM. Paths mean the same inside and outside. */
 export interface Confinement {
+  /** The uid, and gid, that the VMM has. */
+  readonly uid: number;
   /** What the keeper is to read. */
   readonly specPath: string;
   /** What the VMM can open to write to its standard error, which is somebody else's as /dev/stderr. */

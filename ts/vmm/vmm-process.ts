@@ -1,4 +1,5 @@
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import type { HostPath } from '../config/host-paths.js';
 import { isSmartVMError, SmartVMError } from '../errors.js';
 import { FirecrackerApi } from '../firecracker/api.js';
@@ -77,6 +78,11 @@ export class VmmProcess {
     return this.#version;
   }
 
+  /** The uid that it has to itself; undefined where it is not jailed. */
+  get uid(): number | undefined {
+    return this.#options.confinement?.uid;
+  }
+
   get keeperPid(): number {
     return this.#keeper.keeperPid;
   }
@@ -129,12 +135,13 @@ export class VmmProcess {
   }
 
   /**
-   * Lets a jailed VMM see one more path of the host, at the same place.
-   * @throws SmartVMError JAIL_PATH_UNREADABLE, JAIL_FAILED
+   * Lets a jailed VMM see more paths of the host, at the same places.
+   * @throws SmartVMError JAIL_PATH_UNREADABLE
    */
-  async expose({ path, access }: HostPath): Promise<void> {
-    if (this.#options.confinement) {
-      await this.#changeMounts('PUT', { path, writable: access !== 'read' });
+  async expose(paths: readonly HostPath[]): Promise<void> {
+    // Of one that does not exist, the VMM says so.
+    for (const { path, access } of this.#options.confinement ? paths.filter(({ path }) => existsSync(path)) : []) {
+      await this.#changeMounts('PUT', { path: resolve(path), writable: access !== 'read' });
     }
   }
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { chmod, chown, lchown, mkdir, open, readdir, writeFile } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import type { HostPath } from '../../config/host-paths.js';
@@ -61,6 +62,7 @@ class Jail {
     const specPath = join(runtimeDir, 'jail.json');
     await writeFile(specPath, JSON.stringify(this.#spec(view, uid, base, cgroups, stderrPath)), { mode: 0o600 });
     return {
+      uid,
       specPath,
       stderrPath,
       command: view.command,
@@ -94,10 +96,11 @@ class Jail {
     for (const { path, access } of others) {
       assertAbsolute(path);
       if (access === 'create') {
-        await (await open(path, 'a', 0o600)).close();
+        await makeFile(path);
       }
     }
-    return [{ path: this.#folder, access: 'write' }, ...others];
+    // Of one that does not exist, the VMM says so.
+    return [{ path: this.#folder, access: 'write' }, ...others.filter(({ path }) => existsSync(path))];
   }
 
   async #makeCgroups(uid: number, paths: readonly HostPath[]): Promise<readonly string[]> {
@@ -120,6 +123,11 @@ class Jail {
       privateNetwork: taps.length === 0,
     };
   }
+}
+
+async function makeFile(path: string): Promise<void> {
+  const file = await open(path, 'a', 0o600).catch(() => undefined); // where none can be made, the VMM says so
+  await file?.close();
 }
 
 /** What was made for the VMM in its folder becomes its own. */

@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto';
+import { chown, lchown, lstat, mkdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { SnapshotOptions } from '../config/updates.js';
+import { SmartVMError } from '../errors.js';
+import { syncDirectory } from '../util/atomic-file.js';
+import type { VmmProcess } from './vmm-process.js';
+
+type Paths = Pick<SnapshotOptions, 'snapshotPath' | 'memFilePath'>;
+
+/**
+ * Lets a VMM write a snapshot where its caller wants it. One that is jailed writes into folders that are its own for as long as
+ * that takes, beside the files' places; both files come to these when they are whole, and belong to this program.
+ */
+export async function withSnapshotOutput(
+  vmm: VmmProcess,
+  options: SnapshotOptions,
+  write: (paths: Paths) => Promise<void>,
+): Promise<void> {
+  const { uid } = vmm;
+  if (uid === undefined) {
+    await write(options);
+    return;
+  }
+  const [state, memory] = [resolve(options.snapshotPath), resolve(options.memFilePath)];
+  if (options.type === 'Diff' && (await lstat(memory).catch(() => undefined))) {
+    // The pages that have changed go into the file of an earlier snapshot.
+    await vmm.expose([{ path: memory, access: 'write' }]);
+    await using staged = await Staging.make(vmm, uid, [state]);
+    await write({ snapshotPath: staged.pathOf(state), memFilePath: memory });
+    await staged.deliver();
+    await vmm.conceal(memory);
+    return;
+  }
+  await using staged = await Staging.make(vmm, uid, [memory, state]);
+  await write({ snapshotPath: staged.pathOf(state), memFilePath: staged.pathOf(memory) });
+  // Never an older state with newer memory: the state goes first, and comes last.
+  await rm(state, { force: true });
+  await staged.deliver();
+}
+
+/** Folders beside the places of some files, in which a VMM makes them. */
+class Staging implements AsyncDisposable {
+  readonly #vmm: VmmProcess;
+  readonly #targets: readonly string[];
+  readonly #folders = new Map<string, string>();
+
+  private constructor(vmm: VmmProcess, targets: readonly string[]) {
+    this.#vmm = vmm;
+    this.#targets = targets;
+  }
+
+  /** @throws SmartVMError FILE_WRITE_FAILED, JAIL_PATH_UNREADABLE */
+  static async make(vmm: VmmProcess, uid: number, targets: readonly string[]): Promise<Staging> {
+    const staging = new Staging(vmm, targets);
+    try {
+      for (const parent of new Set(targets.map((target) => dirname(target)))) {
+        await staging.#open(parent, uid);
+      }
+      return staging;
+    } catch (error) {
+      await staging[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  pathOf(target: string): string {
+    return join(this.#folders.get(dirname(target)) ?? '', basename(target));
+  }
+
+  /** Puts the files in their places, in the order in which they were named. */
+  async deliver(): Promise<void> {
+    for (const target of this.#targets) {
+      const path = this.pathOf(target);
+      if (!(await lstat(path)).isFile()) {
+        throw new SmartVMError('FILE_WRITE_FAILED', `the VMM left no file at ${path}, but something else`);
+      }
+      await lchown(path, process.getuid?.() ?? 0, process.getgid?.() ?? 0);
+      await rename(path, target);
+      await syncDirectory(dirname(target));
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const folder of this.#folders.values()) {
+      await this.#vmm.conceal(folder).catch(() => undefined); // a VMM that has ended sees nothing
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  async #open(parent: string, uid: number): Promise<void> {
+    const folder = join(parent, `.smartvm-${randomUUID()}`);
+    await mkdir(folder, { mode: 0o700 }).catch((cause: Error) => {
+      throw new SmartVMError('FILE_WRITE_FAILED', `cannot write a snapshot into ${parent}: ${cause.message}`, {
+        cause,
+      });
+    });
+    this.#folders.set(parent, folder);
+    await chown(folder, uid, uid);
+    await this.#vmm.expose([{ path: folder, access: 'write' }]);
+  }
+}
