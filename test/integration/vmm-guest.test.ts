@@ -82,7 +82,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the guest of a VM on $name',
       `#!/bin/sh\n[ "$1" = --version ] && exec echo 'Firecracker v1.12.1'\nexec '${vmm.path}' "$@"\n`,
     );
     await chmod(older, 0o755);
-    await using olderBench = await ToyBench.open({ name: 'older', path: older });
+    await using olderBench = await ToyBench.open({ name: 'older', path: older, jail: false });
     const { vm } = await olderBench.create({}, { vmmFlags: { enablePci: true } });
     expect(await rejectionOf(vm.start())).toMatchObject({
       code: 'VMM_TOO_OLD',

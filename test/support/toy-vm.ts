@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from '../../ts/config/types.js';
 import { type CreateVMOptions, SmartVM } from '../../ts/smartvm.js';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
@@ -12,12 +13,22 @@ import { compileToyGuest } from './toy-guest.js';
 export interface VmmAtHand {
   readonly name: string;
   readonly path: string;
+  /** As SmartVM's option. */
+  readonly jail?: boolean;
 }
 
-/** The VMMs that the suites run on: `smartvm-qemu` always, and the Firecracker that SMARTVM_FIRECRACKER names. */
+const firecracker = process.env.SMARTVM_FIRECRACKER;
+const isRoot = process.getuid?.() === 0;
+
+/**
+ * The VMMs that the suites run on: `smartvm-qemu` always, and the Firecracker that SMARTVM_FIRECRACKER names. They are jailed where
+ * that is possible: as root, and a Firecracker with its jailer beside it.
+ */
 export const VMMS: readonly VmmAtHand[] = [
-  { name: 'smartvm-qemu', path: join(PACKAGE_ROOT, 'bin/smartvm-qemu') },
-  ...(process.env.SMARTVM_FIRECRACKER ? [{ name: 'Firecracker', path: process.env.SMARTVM_FIRECRACKER }] : []),
+  { name: 'smartvm-qemu', path: join(PACKAGE_ROOT, 'bin/smartvm-qemu'), jail: isRoot },
+  ...(firecracker
+    ? [{ name: 'Firecracker', path: firecracker, jail: isRoot && existsSync(join(dirname(firecracker), 'jailer')) }]
+    : []),
 ];
 
 /** VMs of one VMM with the toy guest, in a runtime directory of their own. */
@@ -27,7 +38,12 @@ export class ToyBench implements AsyncDisposable {
 
   private constructor(vmm: VmmAtHand, scratch: ScratchDirectory) {
     this.scratch = scratch;
-    this.smartvm = new SmartVM({ runtimeDir: this.runtimeDir, firecrackerBinaryPath: vmm.path });
+    const { path, jail } = vmm;
+    this.smartvm = new SmartVM({
+      runtimeDir: this.runtimeDir,
+      firecrackerBinaryPath: path,
+      ...(jail === undefined ? {} : { jail }),
+    });
   }
 
   static async open(vmm: VmmAtHand): Promise<ToyBench> {

@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, realpathSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { defaultDataDir } from '../config/directories.js';
 import { SmartVMError } from '../errors.js';
@@ -29,7 +29,8 @@ export interface FindVmmOptions {
  */
 export async function findVmm(options: FindVmmOptions = {}): Promise<Vmm> {
   if (options.firecrackerBinaryPath !== undefined) {
-    return { kind: 'firecracker', path: options.firecrackerBinaryPath };
+    const path = options.firecrackerBinaryPath;
+    return { kind: isOurQemu(path) ? 'qemu' : 'firecracker', path };
   }
   const wanted = options.vmm ?? 'auto';
   const problems: string[] = [];
@@ -44,6 +45,16 @@ export async function findVmm(options: FindVmmOptions = {}): Promise<Vmm> {
   }
   const message = `no VMM can run here: ${problems.join('; ')}. \`smartvm install --with-deps\` installs what this machine needs`;
   throw new SmartVMError('VMM_NOT_FOUND', message, { details: { problems } });
+}
+
+const SMARTVM_QEMU = join(PACKAGE_ROOT, 'bin/smartvm-qemu');
+
+function isOurQemu(path: string): boolean {
+  try {
+    return realpathSync(path) === realpathSync(SMARTVM_QEMU);
+  } catch {
+    return false; // the start says what is wrong with it
+  }
 }
 
 /** The QEMU that this host's guests run on, and Debian's package of it. */
@@ -88,7 +99,7 @@ const FINDERS: Readonly<Record<VmmKind, (dataDir: string) => Promise<Finding>>> 
   qemu: async () => {
     const { program, debianPackage } = qemuProgram();
     return which(program)
-      ? { path: join(PACKAGE_ROOT, 'bin/smartvm-qemu') }
+      ? { path: SMARTVM_QEMU }
       : { problem: `${program} is not installed; install it with: apt-get install ${debianPackage}` };
   },
 };

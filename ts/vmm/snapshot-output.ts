@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { chown, lchown, lstat, mkdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { SnapshotOptions } from '../config/updates.js';
@@ -18,11 +19,11 @@ export async function withSnapshotOutput(
   write: (paths: Paths) => Promise<void>,
 ): Promise<void> {
   const { uid } = vmm;
-  if (uid === undefined) {
-    await write(options);
+  const [state, memory] = [resolve(options.snapshotPath), resolve(options.memFilePath)];
+  if (uid === undefined || ![state, memory].every((path) => existsSync(dirname(path)))) {
+    await write(options); // where there is no folder, the VMM says so
     return;
   }
-  const [state, memory] = [resolve(options.snapshotPath), resolve(options.memFilePath)];
   if (options.type === 'Diff' && (await lstat(memory).catch(() => undefined))) {
     // The pages that have changed go into the file of an earlier snapshot.
     await vmm.expose([{ path: memory, access: 'write' }]);

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { mkdtemp, open, rm, stat } from 'node:fs/promises';
+import { access, constants, mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -182,15 +182,23 @@ async function bringUp(
 ): Promise<LoadedMachine> {
   const spec = { ...(await machineSpec(resources)), bootSource: undefined, incoming: true, ...vsock };
   const connections = { vsock: resources.vsock, serialFd };
-  if (!resources.balloon) {
+  if (!resources.balloon && (await isWritable(memoryFile))) {
     const machine = await Machine.restore({ ...spec, memoryFile }, connections, devices);
     const { ino } = await stat(memoryFile);
     return { machine, memory: await findPrivateMapping(machine.pid, ino) };
   }
-  // What a balloon takes from the guest, QEMU cuts out of the file, private or not: such a machine gets memory of its own.
+  // What a balloon takes from the guest, QEMU cuts out of the file, private or not; and one that it may not write to, as in a
+  // jail, it does not map at all (before 8.2). Such a machine gets memory of its own.
   const size = spec.machineConfig.mem_size_mib * MIB;
   const machine = await Machine.restore(spec, connections, devices, (pid) => fillMemory(pid, memoryFile, size));
   return { machine, memory: await findMemfd(machine.pid) };
+}
+
+async function isWritable(path: string): Promise<boolean> {
+  return await access(path, constants.W_OK).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function fillMemory(pid: number, memoryFile: string, sizeBytes: number): Promise<void> {

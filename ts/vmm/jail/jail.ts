@@ -6,6 +6,7 @@ import { DEFAULT_UID_RANGE, type JailOptions } from '../../config/jail.js';
 import { SmartVMError } from '../../errors.js';
 import { CleanupStack } from '../../util/cleanup-stack.js';
 import { currentProcess } from '../../util/process-identity.js';
+import { run } from '../../util/run.js';
 import type { Confine, Confinement, ConfineRequest } from '../confinement.js';
 import type { Vmm } from '../find.js';
 import { findJailer } from '../jailer.js';
@@ -57,6 +58,7 @@ class Jail {
     const request = { id, executable: this.#vmm.path, uid, base, paths, limits };
     const view = this.#vmm.kind === 'firecracker' ? firecrackerView(request, jailer) : qemuView(request);
     const cgroups = await this.#makeCgroups(uid, paths);
+    await this.#makeTaps(uid);
     signal.throwIfAborted();
     const stderrPath = join(this.#folder, 'stderr');
     const specPath = join(runtimeDir, 'jail.json');
@@ -112,6 +114,14 @@ class Jail {
     const { directories, remove } = await makeCgroups(`${id}.${uid}`, limits);
     this.#cleanup.push('cgroups', remove);
     return directories;
+  }
+
+  /** As a VMM of root's does it: a TAP that is not there is made, and goes with the VM. */
+  async #makeTaps(uid: number): Promise<void> {
+    for (const tap of this.#request.taps.filter((name) => !existsSync(`/sys/class/net/${name}`))) {
+      await run('ip', ['tuntap', 'add', 'dev', tap, 'mode', 'tap', 'user', String(uid), 'vnet_hdr']);
+      this.#cleanup.push(`tap ${tap}`, () => run('ip', ['link', 'delete', 'dev', tap]));
+    }
   }
 
   #spec(view: View, uid: number, base: string, cgroups: readonly string[], stderrFifo: string): JailSpec {
