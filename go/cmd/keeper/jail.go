@@ -7,15 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 	"smartvm.dev/go/internal/jail"
 	"smartvm.dev/go/internal/reaper"
 )
-
-// confineName is the program that shuts the VMM in, which lies beside the keeper.
-const confineName = "smartvm-confine"
 
 // confinement is what the VMM is shut in, and what was made or lent on the host for that.
 type confinement struct {
@@ -44,13 +42,19 @@ func (c *confinement) release() error {
 	return errors.Join(jail.RemoveCgroups(c.spec.Cgroups), jail.ReturnTaps(c.taps))
 }
 
+// confineBeside is the program that shuts the VMM in: it lies beside the keeper and is named as it is, architecture and
+// all.
+func confineBeside(keeper string) string {
+	return filepath.Join(filepath.Dir(keeper), strings.Replace(filepath.Base(keeper), "keeper", "confine", 1))
+}
+
 // start runs smartvm-confine, which becomes the VMM: it answers once it has, or with why it could not.
 func (c *confinement) start(children *reaper.Reaper, argv []string, stdio []uintptr) (*reaper.Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(filepath.Dir(self), confineName)
+	path := confineBeside(self)
 	status, theirs, err := statusPipe()
 	if err != nil {
 		return nil, err

@@ -151,7 +151,7 @@ func linkConfine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link := filepath.Join(filepath.Dir(self), confineName)
+	link := confineBeside(self)
 	if err := os.Symlink(self, link); err != nil {
 		t.Fatal(err)
 	}

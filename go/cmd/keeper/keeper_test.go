@@ -23,7 +23,7 @@ const actAsKeeper = "SMARTVM_TEST_KEEPER"
 
 // The test binary is the keeper too, and by another name what it jails VMMs with.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == confineName {
+	if strings.HasPrefix(filepath.Base(os.Args[0]), "confine") {
 		jail.Confine(os.Args)
 	}
 	if os.Getenv(actAsKeeper) != "" {
