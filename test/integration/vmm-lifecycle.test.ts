@@ -2,9 +2,12 @@ import { kill } from 'node:process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { VmExit } from '../../ts/vm/exit.js';
 import type { MicroVM } from '../../ts/vm/micro-vm.js';
-import { rejectionOf, ToyBench, VMMS } from '../support/toy-vm.js';
+import { rejectionOf, ToyBench, VMMS, type VmmAtHand } from '../support/toy-vm.js';
 
 const exitOf = (vm: MicroVM) => new Promise<VmExit>((resolve) => vm.once('exit', resolve));
+
+/** The first rung that ends a VMM whose guest hears nothing. A jailed Firecracker, the first process of its namespace, hears no SIGTERM. */
+const termination = ({ name, jail }: VmmAtHand) => (name === 'Firecracker' && jail ? 'SIGKILL' : 'SIGTERM');
 
 describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
   let bench: ToyBench;
@@ -29,7 +32,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
     expect((await toy.vm.getInfo()).state).toBe('Paused');
     await toy.vm.resume();
     await toy.pong();
-    expect((await toy.vm.stop({ graceMs: 500 })).rung).toBe('SIGTERM'); // the toy has no keyboard
+    expect((await toy.vm.stop({ graceMs: 500 })).rung).toBe(termination(vmm)); // the toy has no keyboard
     expect(states).toEqual(['starting', 'running', 'pausing', 'paused', 'resuming', 'running', 'stopping', 'stopped']);
     expect(await bench.leftovers()).toEqual([]);
   });
@@ -65,7 +68,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
     const late = rejectionOf(vm.getVersion());
     await pause;
     expect(await late).toMatchObject({ code: 'INVALID_STATE' });
-    expect((await stop).rung).toBe('SIGTERM');
+    expect((await stop).rung).toBe(termination(vmm));
   });
 
   it('ends a start that is stopped at whatever moment', async () => {

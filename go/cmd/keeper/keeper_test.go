@@ -15,13 +15,17 @@ import (
 	"testing"
 	"time"
 
+	"smartvm.dev/go/internal/jail"
 	"smartvm.dev/go/internal/procid"
 )
 
 const actAsKeeper = "SMARTVM_TEST_KEEPER"
 
-// The test binary is the keeper too.
+// The test binary is the keeper too, and by another name what it jails VMMs with.
 func TestMain(m *testing.M) {
+	if strings.HasPrefix(filepath.Base(os.Args[0]), "confine") {
+		jail.Confine(os.Args)
+	}
 	if os.Getenv(actAsKeeper) != "" {
 		os.Unsetenv(actAsKeeper)
 		main()
@@ -36,6 +40,8 @@ type keeper struct {
 	cmd   *exec.Cmd
 	owner io.WriteCloser
 	line  string
+	// How many of the console waitNext has seen.
+	lines int
 	identity
 	client http.Client
 }
@@ -192,4 +198,20 @@ func ignoresSignals(t *testing.T, k *keeper) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// waitNext waits until the last line of the console says so.
+func (k *keeper) waitNext(want string) {
+	k.t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		lines := strings.Split(k.call("GET", "/console", "", 200), "\n")
+		if k.lines < len(lines)-1 {
+			if got := lines[len(lines)-2]; got != want {
+				k.t.Fatalf("%q, want %q", got, want)
+			}
+			k.lines = len(lines) - 1
+			return
+		}
+	}
+	k.t.Fatalf("no line %q", want)
 }

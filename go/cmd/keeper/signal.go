@@ -32,7 +32,8 @@ func isFatal(sig syscall.Signal) bool {
 	return true
 }
 
-// handles is true where a process catches, blocks or ignores a signal (proc_pid_status(5)).
+// handles is true where a process catches or ignores a signal (proc_pid_status(5)). One that it blocks for a moment, as
+// around a fork, would be lost all the same.
 func handles(pid int, sig syscall.Signal) (bool, error) {
 	file, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -42,7 +43,7 @@ func handles(pid int, sig syscall.Signal) (bool, error) {
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
 		name, value, _ := strings.Cut(lines.Text(), ":")
-		if name != "SigBlk" && name != "SigIgn" && name != "SigCgt" {
+		if name != "SigIgn" && name != "SigCgt" {
 			continue
 		}
 		set, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,20 +18,51 @@ const (
 	cgroupPoll  = 2 * time.Millisecond
 )
 
-// joinCgroups moves this process into cgroups, of either version.
+// joinCgroups moves the calling thread, which is to become the VMM, into cgroups of either version.
 func joinCgroups(directories []string) error {
 	for _, directory := range directories {
-		// No os.WriteFile, which would make an ordinary file of a path that is in no cgroup file system.
-		file, err := os.OpenFile(filepath.Join(directory, "cgroup.procs"), os.O_WRONLY, 0)
-		if err == nil {
-			_, err = file.WriteString("0")
-			err = errors.Join(err, file.Close())
-		}
-		if err != nil {
+		if err := joinCgroup(directory); err != nil {
 			return faultf(CgroupUnavailable, "the VMM cannot join the cgroup: %v", err)
 		}
 	}
 	return nil
+}
+
+// joinCgroup moves only the thread where it can (version 1): to move a process, the kernel waits until none forks, which
+// takes 20 ms. Execution ends the other threads.
+func joinCgroup(directory string) error {
+	// No os.WriteFile, which would make an ordinary file of a path that is in no cgroup file system.
+	file, err := os.OpenFile(filepath.Join(directory, "tasks"), os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		procs := filepath.Join(directory, "cgroup.procs")
+		// Where the keeper's clone has put it.
+		if members, err := os.ReadFile(procs); err == nil && slices.Contains(strings.Fields(string(members)), "1") &&
+			os.Getpid() == 1 {
+			return nil
+		}
+		file, err = os.OpenFile(procs, os.O_WRONLY, 0)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString("0")
+	return errors.Join(err, file.Close())
+}
+
+// OpenCgroup answers the one cgroup of version 2 among directories, for a process to be cloned into; or -1.
+func OpenCgroup(directories []string) int {
+	for _, directory := range directories {
+		fd, err := unix.Open(directory, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		var stat unix.Statfs_t
+		if unix.Fstatfs(fd, &stat) == nil && stat.Type == unix.CGROUP2_SUPER_MAGIC {
+			return fd
+		}
+		unix.Close(fd)
+	}
+	return -1
 }
 
 // RemoveCgroups kills what is left in cgroups and removes them. One that is absent is none to remove.

@@ -55,10 +55,11 @@ func (v *view) lookup(name string, flags uint64) (int, error) {
 	}
 }
 
-// point opens the mount point for a path, and makes it where there is none.
-func (v *view) point(name string, directory bool) (int, error) {
-	fd, err := v.lookup(name, 0)
+// point opens the mount point for a path, and makes it where there is none, which it says.
+func (v *view) point(name string, directory bool) (fd int, made bool, err error) {
+	fd, err = v.lookup(name, 0)
 	if errors.Is(err, unix.ENOENT) {
+		made = true
 		if fd, err = v.directory(path.Dir(name)); err == nil {
 			defer unix.Close(fd)
 			if directory {
@@ -72,9 +73,9 @@ func (v *view) point(name string, directory bool) (int, error) {
 		}
 	}
 	if err != nil {
-		return -1, fmt.Errorf("mount point %s: %w", name, err)
+		return -1, false, fmt.Errorf("mount point %s: %w", name, err)
 	}
-	return fd, nil
+	return fd, made, nil
 }
 
 // directory opens a directory, and makes it and its parents where they are absent.
@@ -126,25 +127,31 @@ func (v *view) device(name string, mode uint32, device uint64, uid, gid int) err
 }
 
 // bind mounts a tree of the host at its path in the jail. A device is made anew, as root's, whose group may use it: a
-// device cannot be opened through a nodev mount.
-func (v *view) bind(mount Mount, t *tree, gid int) error {
+// device cannot be opened through a nodev mount. It answers whether something was made for it, which unbind is to remove.
+func (v *view) bind(mount Mount, t *tree, gid int) (made bool, err error) {
 	if t.isDevice() {
 		mode := t.stat.Mode&unix.S_IFMT | 0o440
 		if mount.Writable {
 			mode |= 0o220
 		}
-		return v.device(mount.Path, mode, t.stat.Rdev, 0, gid)
+		return true, v.device(mount.Path, mode, t.stat.Rdev, 0, gid)
 	}
-	point, err := v.point(mount.Path, t.isDirectory())
+	point, made, err := v.point(mount.Path, t.isDirectory())
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unix.Close(point)
-	return t.mount(mount, point)
+	if err := t.mount(mount, point); err != nil {
+		return false, err
+	}
+	if err := t.remount(mount); err != nil {
+		return false, errors.Join(err, v.unbind(mount.Path, made))
+	}
+	return made, nil
 }
 
 // unbind undoes bind, in a thread whose working directory is its own.
-func (v *view) unbind(name string) error {
+func (v *view) unbind(name string, made bool) error {
 	parent, err := v.lookup(path.Dir(name), unix.O_DIRECTORY)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -155,12 +162,13 @@ func (v *view) unbind(name string) error {
 		return fmt.Errorf("%s: %w", path.Dir(name), err)
 	}
 	err = unix.Unmount(path.Base(name), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-	if err == unix.EINVAL {
-		// No mount point, so a device that bind made.
-		err = unix.Unlink(path.Base(name))
-	}
-	if err != nil {
+	// A device is no mount point.
+	if err != nil && (err != unix.EINVAL || !made) {
 		return fmt.Errorf("%s: %w", name, err)
+	}
+	// A directory stays where other mount points were made in it.
+	if made && unix.Unlink(path.Base(name)) == unix.EISDIR {
+		unix.Rmdir(path.Base(name))
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ type Running struct {
 	alive func() bool
 
 	mu sync.Mutex
-	// What Mount has put there.
+	// What Mount has put there, and whether it had to make a place for it.
 	mounted map[string]bool
 }
 
@@ -44,16 +44,17 @@ func (r *Running) Mount(mount Mount) error {
 	}
 	defer unix.Close(t.fd)
 	return r.inside(func(v *view) error {
-		if r.mounted[mount.Path] {
-			if err := v.unbind(mount.Path); err != nil {
+		if made, found := r.mounted[mount.Path]; found {
+			if err := v.unbind(mount.Path, made); err != nil {
 				return err
 			}
 			delete(r.mounted, mount.Path)
 		}
-		if err := v.bind(mount, t, r.spec.GID); err != nil {
+		made, err := v.bind(mount, t, r.spec.GID)
+		if err != nil {
 			return err
 		}
-		r.mounted[mount.Path] = true
+		r.mounted[mount.Path] = made
 		return nil
 	})
 }
@@ -62,11 +63,12 @@ func (r *Running) Mount(mount Mount) error {
 func (r *Running) Unmount(path string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.mounted[path] {
+	made, found := r.mounted[path]
+	if !found {
 		return fmt.Errorf("%q is not what a call has mounted", path)
 	}
 	return r.inside(func(v *view) error {
-		if err := v.unbind(path); err != nil {
+		if err := v.unbind(path, made); err != nil {
 			return err
 		}
 		delete(r.mounted, path)

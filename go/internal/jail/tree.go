@@ -129,7 +129,7 @@ func (t *tree) mount(mount Mount, point int) error {
 	if err := unix.MoveMount(t.fd, "", point, "", flags); err != nil {
 		return fmt.Errorf("%s: move_mount: %w", mount.Path, err)
 	}
-	return t.remount(mount)
+	return nil
 }
 
 // remount sets the flags again of a tree that a kernel without mount_setattr has mounted without them.

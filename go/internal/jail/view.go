@@ -87,7 +87,8 @@ func (v *view) add(mount Mount, uid, gid int) error {
 		return err
 	}
 	defer unix.Close(t.fd)
-	return v.bind(mount, t, gid)
+	_, err = v.bind(mount, t, gid)
+	return err
 }
 
 // link makes a symbolic link.
