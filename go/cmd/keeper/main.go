@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -92,25 +93,36 @@ func run() error {
 		return err
 	}
 	term := catchSignals()
-	console, err := ringlog.Open(filepath.Join(o.dir, "console.log"), o.consoleLimit)
+	vmm, err := spawn(o)
 	if err != nil {
 		return err
 	}
-	vmmLog, err := ringlog.Open(filepath.Join(o.dir, "vmm.log"), vmmLogLimit)
+	// The VMM comes up meanwhile: what it says waits in its pipes.
+	listener, err := settle(o, vmm)
 	if err != nil {
-		return err
-	}
-	listener, err := listen(filepath.Join(o.dir, "keeper.sock"))
-	if err != nil {
-		return err
-	}
-	vmm, err := spawn(o, console, vmmLog)
-	if err != nil {
-		listener.Close()
+		vmm.abandon()
 		return err
 	}
 	keep(o, vmm, serve(listener, o.id, vmm), term)
 	return nil
+}
+
+// settle opens what a keeper keeps for its VMM: the logs, and the control socket.
+func settle(o options, vmm *vmm) (net.Listener, error) {
+	console, err := ringlog.Open(filepath.Join(o.dir, "console.log"), o.consoleLimit)
+	if err != nil {
+		return nil, err
+	}
+	log, err := ringlog.Open(filepath.Join(o.dir, "vmm.log"), vmmLogLimit)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := listen(filepath.Join(o.dir, "keeper.sock"))
+	if err != nil {
+		return nil, err
+	}
+	vmm.drainInto(console, log)
+	return listener, nil
 }
 
 // catchSignals catches what must not end the keeper, rather than ignoring it: the VMM would inherit an ignored signal.

@@ -41,7 +41,8 @@ type vmm struct {
 	stdin   *os.File
 	console *ringlog.Log
 	log     *ringlog.Log
-	outputs []*os.File
+	// Its standard output and error.
+	outputs [2]*os.File
 	drained sync.WaitGroup
 }
 
@@ -53,25 +54,25 @@ func (e *spawnError) Error() string { return e.err.Error() }
 func (e *spawnError) Unwrap() error { return e.err }
 
 // spawn starts the VMM in a session of its own, away from the terminal's Ctrl-C. It must run on the main thread.
-func spawn(o options, console, log *ringlog.Log) (*vmm, error) {
+func spawn(o options) (*vmm, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, os.NewSyscallError("prctl", err)
 	}
 	if o.jail == "" {
-		return launch(nil, o.argv, console, log)
+		return launch(nil, o.argv)
 	}
 	jailed, err := confine(o.jail)
 	if err != nil {
 		return nil, jail.AsFault(err)
 	}
-	v, err := launch(jailed, o.argv, console, log)
+	v, err := launch(jailed, o.argv)
 	if err != nil {
 		return nil, jail.AsFault(errors.Join(err, jailed.release()))
 	}
 	return v, nil
 }
 
-func launch(jailed *confinement, argv []string, console, log *ringlog.Log) (*vmm, error) {
+func launch(jailed *confinement, argv []string) (*vmm, error) {
 	// A FIFO, for Firecracker's serial input takes no socket.
 	stdin, stdinWriter, err := pipe(1)
 	if err != nil {
@@ -85,9 +86,7 @@ func launch(jailed *confinement, argv []string, console, log *ringlog.Log) (*vmm
 	if err != nil {
 		return nil, err
 	}
-	v := &vmm{jail: jailed, stdin: stdinWriter, console: console, log: log, startedAt: time.Now()}
-	v.drain(stdoutReader, console)
-	v.drain(stderrReader, log)
+	v := &vmm{jail: jailed, stdin: stdinWriter, outputs: [2]*os.File{stdoutReader, stderrReader}, startedAt: time.Now()}
 	children := reaper.New()
 	stdio := []uintptr{uintptr(stdin), uintptr(stdout), uintptr(stderr)}
 	if jailed == nil {
@@ -151,11 +150,24 @@ func identify(pid int) identity {
 	return identity{os.Getpid(), keeperStart, pid, vmmStart, bootID}
 }
 
-func (v *vmm) drain(from *os.File, to *ringlog.Log) {
-	v.outputs = append(v.outputs, from)
-	v.drained.Go(func() {
-		io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, 64<<10))
-	})
+// drainInto keeps what the VMM says.
+func (v *vmm) drainInto(console, log *ringlog.Log) {
+	v.console, v.log = console, log
+	for i, to := range []*ringlog.Log{console, log} {
+		v.drained.Go(func() {
+			io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{v.outputs[i]}, make([]byte, 64<<10))
+		})
+	}
+}
+
+// abandon ends a VMM for which there can be no keeper.
+func (v *vmm) abandon() {
+	v.process.Signal(unix.SIGKILL)
+	<-v.process.Done()
+	killOrphans(time.Now().Add(orphanGrace))
+	if v.jail != nil {
+		v.jail.release()
+	}
 }
 
 type exitRecord struct {

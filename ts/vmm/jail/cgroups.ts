@@ -1,4 +1,5 @@
-import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { readFile, rmdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
 import type { CgroupLimits } from './limits.js';
@@ -49,7 +50,7 @@ export async function makeCgroups(
   };
   try {
     for (const hierarchy of hierarchies) {
-      directories.push(await makeIn(hierarchy, name, limits));
+      directories.push(makeIn(hierarchy, name, limits));
     }
   } catch (cause) {
     await remove();
@@ -87,41 +88,55 @@ async function findHierarchies(mountinfo: string): Promise<Hierarchy[]> {
   return hierarchies;
 }
 
-async function makeIn({ version, mountPoint, controllers }: Hierarchy, name: string, limits: CgroupLimits) {
+/** Synchronous: a dozen calls to the kernel, each shorter than to wait for another thread to make it. */
+function makeIn({ version, mountPoint, controllers }: Hierarchy, name: string, limits: CgroupLimits): string {
   const parent = join(mountPoint, PARENT);
-  await mkdir(parent, { recursive: true });
+  mkdirSync(parent, { recursive: true });
   if (version === 2) {
     // A controller is there for children only where each folder above says so.
     for (const folder of [mountPoint, parent]) {
-      await enable(folder, controllers);
+      enable(folder, controllers);
     }
   }
   const directory = join(parent, name);
-  await removeDirectory(directory); // one of that name is a crash's: whoever has the uid now has the name
-  await mkdir(directory);
+  makeAnew(directory);
   for (const controller of controllers) {
     for (const [file, value] of limits[version][controller]) {
-      await set(join(directory, file), value);
+      set(join(directory, file), value);
     }
   }
   return directory;
 }
 
-/** Never makes a file: on a kernel that does not account for swap there is none for it, and none is needed. */
-async function set(file: string, value: string): Promise<void> {
-  await writeFile(file, value, { flag: 'r+' }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT' || basename(file) !== 'memory.swap.max') {
+function makeAnew(directory: string): void {
+  try {
+    mkdirSync(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
       throw error;
     }
-  });
+    rmdirSync(directory); // a crash left it: whoever has the uid now has the name
+    mkdirSync(directory);
+  }
 }
 
-async function enable(folder: string, controllers: readonly Controller[]): Promise<void> {
+/** Never makes a file: on a kernel that does not account for swap there is none for it, and none is needed. */
+function set(file: string, value: string): void {
+  try {
+    writeFileSync(file, value, { flag: 'r+' });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || basename(file) !== 'memory.swap.max') {
+      throw error;
+    }
+  }
+}
+
+function enable(folder: string, controllers: readonly Controller[]): void {
   const file = join(folder, 'cgroup.subtree_control');
-  const enabled = (await readFile(file, 'utf8')).trim().split(/\s+/);
+  const enabled = readFileSync(file, 'utf8').trim().split(/\s+/);
   const missing = controllers.filter((one) => !enabled.includes(one));
   if (missing.length > 0) {
-    await writeFile(file, missing.map((one) => `+${one}`).join(' '));
+    writeFileSync(file, missing.map((one) => `+${one}`).join(' '));
   }
 }
 
