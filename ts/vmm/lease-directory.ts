@@ -1,4 +1,3 @@
-import { lstatSync } from 'node:fs';
 import { join } from 'node:path';
 import { defaultRuntimeDir } from '../config/directories.js';
 import { ensurePrivateDirectory } from '../util/private-directory.js';
@@ -15,19 +14,8 @@ export async function openLeaseDirectory(
 ): Promise<string> {
   const leases = join(runtimeRoot, '.leases');
   const directory = join(leases, kind);
-  if (stateOf(directory) === undefined || stateOf(directory) !== CHECKED.get(directory)) {
-    for (const path of [runtimeRoot, leases, directory]) {
-      await ensurePrivateDirectory(path);
-    }
-    CHECKED.set(directory, stateOf(directory));
+  for (const path of [runtimeRoot, leases, directory]) {
+    await ensurePrivateDirectory(path);
   }
   return directory;
-}
-
-/** Directories that were found private, and as what: every start of a VM asks. */
-const CHECKED = new Map<string, string | undefined>();
-
-function stateOf(path: string): string | undefined {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
-  return stat && [stat.dev, stat.ino, stat.mode, stat.uid].join(':');
 }
