@@ -40,6 +40,10 @@ export async function ensurePrivateDirectory(directory: string): Promise<void> {
 const FOUND_PRIVATE = new Map<string, string | undefined>();
 
 function stateOf(path: string): string | undefined {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
-  return stat && [stat.dev, stat.ino, stat.mode, stat.uid].join(':');
+  try {
+    const { dev, ino, mode, uid } = lstatSync(path);
+    return [dev, ino, mode, uid].join(':');
+  } catch {
+    return undefined; // it is to be made, or the making says what is wrong
+  }
 }
