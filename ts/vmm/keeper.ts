@@ -60,9 +60,10 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
     ...(options.detached ? ['--detached'] : []),
     ...(options.jailPath === undefined ? [] : ['--jail', options.jailPath]),
   ];
-  const program = await verifiedProgram('keeper');
+  const program = await verifiedProgram('launch');
+  await verifiedProgram('keeper'); // which it becomes
   if (options.jailPath !== undefined) {
-    await verifiedProgram('confine'); // which the keeper runs
+    await verifiedProgram('confine'); // which becomes the VMM
   }
   const child = spawn(program, [...args, '--', ...options.command], {
     // A session of its own: a Ctrl-C on our terminal is ours to handle, not the VMM's.

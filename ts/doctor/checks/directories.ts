@@ -1,5 +1,6 @@
 import type { Stats } from 'node:fs';
 import { resolve } from 'node:path';
+import { programPath } from '../../config/programs.js';
 import { PACKAGE_ROOT } from '../../util/package-root.js';
 import { MAX_SOCKET_PATH_BYTES } from '../../util/socket-path.js';
 import { type Check, fail, info, ok, type Result, warn } from '../finding.js';
@@ -148,11 +149,7 @@ function checkSocketPaths(runtimeDir: string): Result {
 
 async function checkExecutables(host: Host): Promise<Result[]> {
   const { firecracker, jailer, qemu } = await programsOf(host);
-  const own = [
-    process.execPath,
-    resolve(PACKAGE_ROOT, 'bin/smartvm'),
-    resolve(PACKAGE_ROOT, 'dist/bin/smartvm-keeper'),
-  ];
+  const own = [process.execPath, resolve(PACKAGE_ROOT, 'bin/smartvm'), programPath('keeper')];
   const paths = [...own, ...[firecracker, jailer, qemu].flatMap((program) => program?.path ?? [])];
   const faults = (await Promise.all(paths.map((path) => programFaults(host, path)))).flat();
   const each = [...new Map(faults.map((fault) => [fault.problem, resultOf(fault)])).values()];
