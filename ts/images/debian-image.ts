@@ -32,6 +32,7 @@ const BOOT_ARGS = {
 /** Takes away what the build left or took from the host. mmdebstrap runs it with sh, the root file system's folder as $1. */
 const CLEAN_ROOT = `set -eu; cd "$1"
 rm -f etc/apt/apt.conf.d/99mmdebstrap var/lib/dpkg/*-old var/cache/debconf/*-old var/log/*.log var/log/apt/*
+sed -i 's#://[^/ ]*@#://#' etc/apt/sources.list
 : > etc/resolv.conf
 echo localhost > etc/hostname
 printf '127.0.0.1\\tlocalhost\\n::1\\tlocalhost ip6-localhost ip6-loopback\\n' > etc/hosts`;
