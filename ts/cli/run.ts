@@ -5,7 +5,7 @@ import type { ImageProgress } from '../images/image-manager.js';
 import { delay } from '../util/deadline.js';
 import { type Interrupt, watchInterrupts } from './interrupt.js';
 import { printable } from './printable.js';
-import { printWarnings } from './warnings.js';
+import { reportWarnings } from './report.js';
 
 interface RunOptions {
   image: string;
@@ -45,7 +45,7 @@ async function run(command: readonly string[], options: RunOptions): Promise<num
   using interrupt = watchInterrupts();
   const { signal } = interrupt;
   const { SmartVM } = await import('../smartvm.js'); // not for the help
-  using _warnings = printWarnings();
+  await using _warnings = reportWarnings();
   await using smartvm = new SmartVM(options.jail ? {} : { jail: false });
   try {
     const vm = await smartvm.launch({
