@@ -149,7 +149,11 @@ function checkSocketPaths(runtimeDir: string): Result {
 
 async function checkExecutables(host: Host): Promise<Result[]> {
   const { firecracker, jailer, qemu } = await programsOf(host);
-  const own = [process.execPath, resolve(PACKAGE_ROOT, 'bin/smartvm'), programPath('keeper')];
+  const own = [
+    process.execPath,
+    resolve(PACKAGE_ROOT, 'bin/smartvm'),
+    ...(['agent', 'confine', 'keeper', 'launch'] as const).map((program) => programPath(program)),
+  ];
   const paths = [...own, ...[firecracker, jailer, qemu].flatMap((program) => program?.path ?? [])];
   const faults = (await Promise.all(paths.map((path) => programFaults(host, path)))).flat();
   const each = [...new Map(faults.map((fault) => [fault.problem, resultOf(fault)])).values()];
