@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { vi } from 'vitest';
@@ -8,8 +7,8 @@ import type { JailOptions } from '../../ts/config/jail.js';
 import type { MicroVM } from '../../ts/vm/micro-vm.js';
 import { ToyBench, VMMS, type VmmAtHand } from './toy-vm.js';
 
-/** Below those of the default range, so that no jail of this machine has one. */
-export const TEST_UIDS = { first: 1_899_000_000, count: 1_000 };
+/** This program's, and below those of the default range, so that no other jail of this machine has one. */
+export const TEST_UIDS = { first: 1_880_000_000 + (process.pid % 10_000) * 1_000, count: 1_000 };
 
 /** Those that can be jailed here. */
 export const JAILED_VMMS = VMMS.filter(({ jail }) => jail);
@@ -28,13 +27,20 @@ export async function uidOf(vm: MicroVM): Promise<number> {
   return (await stat(`/proc/${vm.pid}`)).uid;
 }
 
-/** The processes that run by a uid. */
-export async function pidsOf(uid: number): Promise<number[]> {
+/** The processes that run by a uid, or by any of {@link TEST_UIDS}; not those that wait to be reaped. */
+export async function pidsOf(uid?: number): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const mine = await Promise.all(
-    pids.map(async (pid) => ((await fieldsOf(pid)).Uid ?? '').split('\t').includes(`${uid}`)),
-  );
-  return pids.filter((_, index) => mine[index]).map(Number);
+  const fields = await Promise.all(pids.map(fieldsOf));
+  const isMeant = (text: string) => (uid === undefined ? isTestUid(text) : text === `${uid}`);
+  const runs = ({ State = '', Threads }: Record<string, string>) => !State.startsWith('Z') || Threads !== '1';
+  return pids
+    .filter((_, index) => fields.slice(index, index + 1).some((one) => runs(one) && one.Uid?.split('\t').some(isMeant)))
+    .map(Number);
+}
+
+function isTestUid(text: string): boolean {
+  const { first, count } = TEST_UIDS;
+  return Number(text) >= first && Number(text) < first + count;
 }
 
 /** proc_pid_status(5), of a process or of a thread of it (`PID/task/TID`). */
@@ -91,22 +97,20 @@ export async function sealOf(path: string): Promise<object> {
   return { sha256, uid, gid, mode, mtimeNs, ctimeNs };
 }
 
-/** What a jailed VM that has ended has left anywhere: nothing, if all is well. */
-export async function remainsOf(bench: ToyBench, uid: number): Promise<string[]> {
+/** What jailed VMs have anywhere on the host: nothing, when all have ended. */
+export async function remainsOf(bench: ToyBench): Promise<string[]> {
   const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n');
-  const leases = bench.scratch.file('host', '.leases', 'uid');
   return [
-    ...(await pidsOf(uid)).map((pid) => `process ${pid}`),
-    ...(await cgroupsNaming(`.${uid}`)),
-    ...mounts.filter((line) => line.includes(bench.scratch.path)),
-    ...(existsSync(leases) ? await readdir(leases) : []).filter((name) => name === `${uid}`),
+    ...(await pidsOf()).map((pid) => `process ${pid}`),
+    ...(await cgroupNames()).filter((name) => isTestUid(name.split('.').at(-1) ?? '')),
+    ...mounts.filter((line) => line.includes(bench.runtimeDir)),
+    ...(await readdir(bench.scratch.file('host', '.leases', 'uid')).catch(() => [])).filter((name) => name !== '.lock'),
     ...(await bench.leftovers()),
   ];
 }
 
-async function cgroupsNaming(suffix: string): Promise<string[]> {
+async function cgroupNames(): Promise<string[]> {
   const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).matchAll(/^(?:\S+ ){4}(\S+) .* - cgroup2? /gm);
   const parents = [...mounts].map(([, at = '']) => join(at, 'smartvm'));
-  const folders = await Promise.all(parents.map((at) => readdir(at).catch(() => [])));
-  return folders.flat().filter((name) => name.endsWith(suffix));
+  return (await Promise.all(parents.map((at) => readdir(at).catch(() => [])))).flat();
 }

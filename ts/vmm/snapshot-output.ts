@@ -45,6 +45,8 @@ class Staging implements AsyncDisposable {
   readonly #vmm: VmmProcess;
   readonly #targets: readonly string[];
   readonly #folders = new Map<string, string>();
+  /** Uid and gid of this program. */
+  readonly #self = [process.getuid?.() ?? 0, process.getgid?.() ?? 0] as const;
 
   private constructor(vmm: VmmProcess, targets: readonly string[]) {
     this.#vmm = vmm;
@@ -71,12 +73,15 @@ class Staging implements AsyncDisposable {
 
   /** Puts the files in their places, in the order in which they were named. */
   async deliver(): Promise<void> {
+    for (const folder of this.#folders.values()) {
+      await chown(folder, ...this.#self); // what is looked at below is what is moved: the VMM can put nothing else there
+    }
     for (const target of this.#targets) {
       const path = this.pathOf(target);
       if (!(await lstat(path)).isFile()) {
         throw new SmartVMError('FILE_WRITE_FAILED', `the VMM left no file at ${path}, but something else`);
       }
-      await lchown(path, process.getuid?.() ?? 0, process.getgid?.() ?? 0);
+      await lchown(path, ...this.#self);
       await rename(path, target);
       await syncDirectory(dirname(target));
     }

@@ -1,6 +1,7 @@
 import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
+import { delay } from '../../util/deadline.js';
 import type { CgroupLimits } from './limits.js';
 
 /** The controllers whose limits a VM has. */
@@ -18,13 +19,15 @@ interface Hierarchy {
 const PARENT = 'smartvm';
 const REMEDY =
   "give this program's cgroup the controllers (Delegate=yes in its systemd unit), or set jail.cgroups to 'none'";
+const REMOVE_MS = 2_000;
+const REMOVE_POLL_MS = 5;
 /** What v1 calls them. */
 const V1_NAMES: Readonly<Record<Controller, string>> = { memory: 'memory', cpu: 'cpu', pids: 'pids', io: 'blkio' };
 
 /** The cgroups of one VM, one in each hierarchy. */
 export interface VmCgroups {
   readonly directories: readonly string[];
-  /** Removes them; those whose processes still live stay. */
+  /** Removes them, when their processes have ended. */
   remove(): Promise<void>;
 }
 
@@ -125,11 +128,22 @@ async function enable(folder: string, controllers: readonly Controller[]): Promi
   }
 }
 
-/** The kernel removes no cgroup in which something lives; the keeper has seen to it that nothing does. */
+/**
+ * The kernel removes no cgroup that has a process, be it one that has ended and is not yet reaped. Nothing lives there any more, for
+ * the VMM was the first process of its namespace; so it is a matter of moments.
+ */
 async function removeDirectory(path: string): Promise<void> {
-  await rmdir(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') {
-      throw error;
+  for (const deadline = performance.now() + REMOVE_MS; ; await delay(REMOVE_POLL_MS)) {
+    try {
+      return await rmdir(path);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') {
+        return;
+      }
+      if (code !== 'EBUSY' || performance.now() > deadline) {
+        throw error;
+      }
     }
-  });
+  }
 }
