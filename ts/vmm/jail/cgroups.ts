@@ -1,5 +1,5 @@
 import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
 import { delay } from '../../util/deadline.js';
 import type { CgroupLimits } from './limits.js';
@@ -52,7 +52,9 @@ export async function makeCgroups(
   };
   try {
     for (const hierarchy of hierarchies) {
-      directories.push(await makeIn(hierarchy, name, limits));
+      const directory = join(hierarchy.mountPoint, PARENT, name);
+      directories.push(directory);
+      await make(directory, hierarchy, limits);
     }
   } catch (cause) {
     await remove();
@@ -90,8 +92,9 @@ async function findHierarchies(mountinfo: string): Promise<Hierarchy[]> {
   return hierarchies;
 }
 
-async function makeIn({ version, mountPoint, controllers }: Hierarchy, name: string, limits: CgroupLimits) {
-  const parent = join(mountPoint, PARENT);
+async function make(directory: string, hierarchy: Hierarchy, limits: CgroupLimits): Promise<void> {
+  const { version, mountPoint, controllers } = hierarchy;
+  const parent = dirname(directory);
   await mkdir(parent, { recursive: true });
   if (version === 2) {
     // A controller is there for children only where each folder above says so.
@@ -99,7 +102,6 @@ async function makeIn({ version, mountPoint, controllers }: Hierarchy, name: str
       await enable(folder, controllers);
     }
   }
-  const directory = join(parent, name);
   await removeDirectory(directory); // one of that name is a crash's: whoever has the uid now has the name
   await mkdir(directory);
   for (const controller of controllers) {
@@ -107,7 +109,6 @@ async function makeIn({ version, mountPoint, controllers }: Hierarchy, name: str
       await set(join(directory, file), value);
     }
   }
-  return directory;
 }
 
 /** Never makes a file: on a kernel that does not account for swap there is none for it, and none is needed. */
