@@ -27,10 +27,13 @@ export async function withSnapshotOutput(
   if (options.type === 'Diff' && (await lstat(memory).catch(() => undefined))) {
     // The pages that have changed go into the file of an earlier snapshot.
     await vmm.expose([{ path: memory, access: 'write' }]);
-    await using staged = await Staging.make(vmm, uid, [state]);
-    await write({ snapshotPath: staged.pathOf(state), memFilePath: memory });
-    await staged.deliver();
-    await vmm.conceal(memory);
+    try {
+      await using staged = await Staging.make(vmm, uid, [state]);
+      await write({ snapshotPath: staged.pathOf(state), memFilePath: memory });
+      await staged.deliver();
+    } finally {
+      await vmm.conceal(memory).catch(() => undefined); // a VMM that has ended sees nothing
+    }
     return;
   }
   await using staged = await Staging.make(vmm, uid, [memory, state]);
