@@ -97,7 +97,9 @@ describe('a launched Debian guest', () => {
       'configure',
       'files',
       'instance-start',
+      'jail',
       'runtime-directory',
+      'seal',
       'vmm',
     ]);
   });
