@@ -17,7 +17,7 @@ type Row = readonly [byDefault: string, meaning: string];
 
 function limitRows(): Readonly<Record<keyof JailLimits, Row>> {
   const { openFiles, fileSizeBytes } = processLimits({});
-  const [, pids = ''] = cgroupLimits('qemu', {}, {}, [])[2].pids[0] ?? [];
+  const [, pids = ''] = cgroupLimits('qemu', { memSizeMib: 0, vcpuCount: 1 }, {}, [])[2].pids[0] ?? [];
   return {
     memoryOverheadMib: [
       `${overheadMib('firecracker')} (Firecracker), ${overheadMib('qemu')} (QEMU)`,

@@ -1,12 +1,12 @@
 import { once } from 'node:events';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { kill } from 'node:process';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { run } from '../../ts/util/run.js';
 import * as jailed from '../support/jailed.js';
-import type { ToyBench, ToyVm } from '../support/toy-vm.js';
+import { rejectionOf, type ToyBench, type ToyVm } from '../support/toy-vm.js';
 
-describe.skipIf(process.arch !== 'x64').each(jailed.JAILED_VMMS)(`a jailed VM of $name${jailed.LEFT_OUT}`, (vmm) => {
+describe.skipIf(!jailed.CAN_JAIL).each(jailed.JAILED_VMMS)(`a jailed VM of $name${jailed.LEFT_OUT}`, (vmm) => {
   let bench: ToyBench;
 
   beforeEach(async () => {
@@ -79,6 +79,29 @@ describe.skipIf(process.arch !== 'x64').each(jailed.JAILED_VMMS)(`a jailed VM of
     } finally {
       await run('umount', [directory]);
     }
+  });
+
+  it('goes on from a snapshot, with the drives that it is told of', async () => {
+    const image = bench.scratch.file('image');
+    await writeFile(image, Buffer.alloc(4096), { mode: 0o600 });
+    const first = await bench.boot({
+      drives: [{ driveId: 'data', pathOnHost: image, isRootDevice: false, isReadOnly: false }],
+    });
+    const files = { snapshotPath: bench.scratch.file('state'), memFilePath: bench.scratch.file('memory') };
+    await first.vm.createSnapshot(files);
+    await first.vm.cleanup();
+    const memBackend = { backendType: 'File' as const, backendPath: files.memFilePath };
+    const restore = { snapshotPath: files.snapshotPath, memBackend };
+    const before = await Promise.all(Object.values(files).map(jailed.sealOf));
+    expect(await rejectionOf(bench.restore(restore))).toMatchObject({
+      code: 'API_REFUSED',
+      faultMessage: expect.stringMatching(/No such file/),
+    });
+    expect(await jailed.remainsOf(bench)).toEqual([]);
+    const toy = await bench.restore({ ...restore, devicePaths: [{ path: image, access: 'write' }] });
+    await toy.pong();
+    await toy.vm.cleanup();
+    expect(await Promise.all(Object.values(files).map(jailed.sealOf))).toEqual(before);
   });
 
   it('is lent a TAP device, which is in its network namespace’s stead', async () => {

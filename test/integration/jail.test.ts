@@ -18,7 +18,7 @@ const LIMITS = {
 /** What every Linux host has, and no jail. */
 const OF_THE_HOST = ['/etc/passwd', '/etc/shadow', '/root', '/home', '/var', '/sys', '/boot', '/etc/hostname'];
 
-describe.skipIf(process.arch !== 'x64').each(jailed.JAILED_VMMS)(`the jail of $name${jailed.LEFT_OUT}`, (vmm) => {
+describe.skipIf(!jailed.CAN_JAIL).each(jailed.JAILED_VMMS)(`the jail of $name${jailed.LEFT_OUT}`, (vmm) => {
   let bench: ToyBench;
   let toy: ToyVm;
   let other: ToyVm;

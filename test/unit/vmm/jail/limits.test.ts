@@ -41,7 +41,7 @@ describe('cgroupLimits', () => {
   });
 
   test('leave a guest its memory whose size only its snapshot knows', () => {
-    const { 1: v1, 2: v2 } = cgroupLimits('firecracker', {} as never, {}, []);
+    const { 1: v1, 2: v2 } = cgroupLimits('firecracker', { memSizeMib: undefined, vcpuCount: undefined }, {}, []);
     expect([v1.memory, v2.memory, v2.cpu]).toEqual([[], [], [['cpu.max', '3300000 100000']]]);
   });
 
