@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { JailOptions } from '../../ts/config/jail.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from '../../ts/config/types.js';
 import { type CreateVMOptions, SmartVM } from '../../ts/smartvm.js';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
@@ -14,7 +15,7 @@ export interface VmmAtHand {
   readonly name: string;
   readonly path: string;
   /** As SmartVM's option. */
-  readonly jail?: boolean;
+  readonly jail?: boolean | JailOptions;
 }
 
 const firecracker = process.env.SMARTVM_FIRECRACKER;

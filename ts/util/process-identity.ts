@@ -18,8 +18,10 @@ export async function processIdentity(pid: number): Promise<ProcessIdentity | un
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
   // The command name (field 2) may hold spaces and parentheses: the fields are counted from its last ')'.
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const [state, startTime] = [fields?.[0], fields?.[19]];
-  if (state === undefined || startTime === undefined || state === 'Z' || state === 'X') {
+  const [state, threads, startTime] = [fields?.[0], fields?.[17], fields?.[19]];
+  // A zombie whose other threads have not ended yet is only the first of them that did.
+  const isZombie = state === 'Z' && Number(threads) <= 1;
+  if (state === undefined || startTime === undefined || isZombie || state === 'X') {
     return undefined;
   }
   return { pid, startTime, bootId: await currentBootId() };

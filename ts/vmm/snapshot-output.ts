@@ -27,10 +27,13 @@ export async function withSnapshotOutput(
   if (options.type === 'Diff' && (await lstat(memory).catch(() => undefined))) {
     // The pages that have changed go into the file of an earlier snapshot.
     await vmm.expose([{ path: memory, access: 'write' }]);
-    await using staged = await Staging.make(vmm, uid, [state]);
-    await write({ snapshotPath: staged.pathOf(state), memFilePath: memory });
-    await staged.deliver();
-    await vmm.conceal(memory);
+    try {
+      await using staged = await Staging.make(vmm, uid, [state]);
+      await write({ snapshotPath: staged.pathOf(state), memFilePath: memory });
+      await staged.deliver();
+    } finally {
+      await vmm.conceal(memory).catch(() => undefined); // a VMM that has ended sees nothing
+    }
     return;
   }
   await using staged = await Staging.make(vmm, uid, [memory, state]);
@@ -45,6 +48,8 @@ class Staging implements AsyncDisposable {
   readonly #vmm: VmmProcess;
   readonly #targets: readonly string[];
   readonly #folders = new Map<string, string>();
+  /** Uid and gid of this program. */
+  readonly #self = [process.getuid?.() ?? 0, process.getgid?.() ?? 0] as const;
 
   private constructor(vmm: VmmProcess, targets: readonly string[]) {
     this.#vmm = vmm;
@@ -71,12 +76,15 @@ class Staging implements AsyncDisposable {
 
   /** Puts the files in their places, in the order in which they were named. */
   async deliver(): Promise<void> {
+    for (const folder of this.#folders.values()) {
+      await chown(folder, ...this.#self); // what is looked at below is what is moved: the VMM can put nothing else there
+    }
     for (const target of this.#targets) {
       const path = this.pathOf(target);
       if (!(await lstat(path)).isFile()) {
         throw new SmartVMError('FILE_WRITE_FAILED', `the VMM left no file at ${path}, but something else`);
       }
-      await lchown(path, process.getuid?.() ?? 0, process.getgid?.() ?? 0);
+      await lchown(path, ...this.#self);
       await rename(path, target);
       await syncDirectory(dirname(target));
     }

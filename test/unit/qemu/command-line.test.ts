@@ -77,6 +77,10 @@ describe('qemuArguments', () => {
     expect(JSON.parse(file ?? '')).toMatchObject({ driver: 'file', filename: '/a,b="c"', 'read-only': true });
   });
 
+  it('bounds the code that it translates, so that a limit of its memory can hold', () => {
+    expect(option(qemuArguments(spec()), '-accel')).toEqual(['tcg,thread=multi,tb-size=256']);
+  });
+
   it('has a vsock port only when there is a vsock', () => {
     const named = (args: string[]) => option(args, '-device').filter((device) => device.includes('dev.smartvm.vsock'));
     expect(named(qemuArguments(spec()))).toEqual([]);

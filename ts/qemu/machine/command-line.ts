@@ -21,6 +21,9 @@ const MIB = 2 ** 20;
 /** What the alignment of the devices in the memory above may cost. */
 const SPARE_MIB = 8 * 1024;
 
+/** Bounds the code that QEMU has translated, which would otherwise grow to an eighth of the host's memory, up to 1 GiB. */
+const TRANSLATED_MIB = 256;
+
 /** The agent looks for its port under this name. */
 const VSOCK_PORT_NAME = 'dev.smartvm.vsock';
 
@@ -84,7 +87,7 @@ function machineArguments({ arch, accelerator, machineConfig }: MachineSpec): st
   const machine = arch === 'arm64' ? 'virt,gic-version=max' : 'q35,sata=off,smbus=off,vmport=off';
   return [
     ...['-machine', `${machine},usb=off,graphics=off,dump-guest-core=off,suppress-vmdesc=on,memory-backend=ram`],
-    ...['-accel', accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi'],
+    ...['-accel', accelerator === 'kvm' ? 'kvm' : `tcg,thread=multi,tb-size=${TRANSLATED_MIB}`],
     ...['-cpu', cpuModel(arch, accelerator)],
     ...['-smp', `cpus=${machineConfig.vcpu_count},threads=${threads}`],
     ...(arch === 'arm64' ? [] : ['-bios', 'qboot.rom']),

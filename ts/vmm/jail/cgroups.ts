@@ -1,7 +1,8 @@
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { readFile, rmdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
+import { delay } from '../../util/deadline.js';
 import type { CgroupLimits } from './limits.js';
 
 /** The controllers whose limits a VM has. */
@@ -19,13 +20,15 @@ interface Hierarchy {
 const PARENT = 'smartvm';
 const REMEDY =
   "give this program's cgroup the controllers (Delegate=yes in its systemd unit), or set jail.cgroups to 'none'";
+const REMOVE_MS = 2_000;
+const REMOVE_POLL_MS = 5;
 /** What v1 calls them. */
 const V1_NAMES: Readonly<Record<Controller, string>> = { memory: 'memory', cpu: 'cpu', pids: 'pids', io: 'blkio' };
 
 /** The cgroups of one VM, one in each hierarchy. */
 export interface VmCgroups {
   readonly directories: readonly string[];
-  /** Removes them; those whose processes still live stay. */
+  /** Removes them, when their processes have ended. */
   remove(): Promise<void>;
 }
 
@@ -50,7 +53,9 @@ export async function makeCgroups(
   };
   try {
     for (const hierarchy of hierarchies) {
-      directories.push(makeIn(hierarchy, name, limits));
+      const directory = join(hierarchy.mountPoint, PARENT, name);
+      directories.push(directory);
+      make(directory, hierarchy, limits);
     }
   } catch (cause) {
     await remove();
@@ -89,8 +94,9 @@ async function findHierarchies(mountinfo: string): Promise<Hierarchy[]> {
 }
 
 /** Synchronous: a dozen calls to the kernel, each shorter than to wait for another thread to make it. */
-function makeIn({ version, mountPoint, controllers }: Hierarchy, name: string, limits: CgroupLimits): string {
-  const parent = join(mountPoint, PARENT);
+function make(directory: string, hierarchy: Hierarchy, limits: CgroupLimits): void {
+  const { version, mountPoint, controllers } = hierarchy;
+  const parent = dirname(directory);
   mkdirSync(parent, { recursive: true });
   if (version === 2) {
     // A controller is there for children only where each folder above says so.
@@ -98,14 +104,12 @@ function makeIn({ version, mountPoint, controllers }: Hierarchy, name: string, l
       enable(folder, controllers);
     }
   }
-  const directory = join(parent, name);
   makeAnew(directory);
   for (const controller of controllers) {
     for (const [file, value] of limits[version][controller]) {
       set(join(directory, file), value);
     }
   }
-  return directory;
 }
 
 function makeAnew(directory: string): void {
@@ -140,11 +144,22 @@ function enable(folder: string, controllers: readonly Controller[]): void {
   }
 }
 
-/** The kernel removes no cgroup in which something lives; the keeper has seen to it that nothing does. */
+/**
+ * The kernel removes no cgroup that has a process, be it one that has ended and is not yet reaped. Nothing lives there any more, for
+ * the VMM was the first process of its namespace; so it is a matter of moments.
+ */
 async function removeDirectory(path: string): Promise<void> {
-  await rmdir(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') {
-      throw error;
+  for (const deadline = performance.now() + REMOVE_MS; ; await delay(REMOVE_POLL_MS)) {
+    try {
+      return await rmdir(path);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') {
+        return;
+      }
+      if (code !== 'EBUSY' || performance.now() > deadline) {
+        throw error;
+      }
     }
-  });
+  }
 }

@@ -14,6 +14,7 @@ import { openLeaseDirectory } from '../lease-directory.js';
 import { vmmFolder } from '../vm-folder.js';
 import { makeCgroups } from './cgroups.js';
 import { cgroupLimits } from './limits.js';
+import { assertStatic } from './static-executable.js';
 import { leaseUid } from './uid-lease.js';
 import { firecrackerView, isCovered, type JailSpec, qemuView, type View } from './view.js';
 
@@ -37,7 +38,7 @@ class Jail {
     this.#folder = vmmFolder(request.runtimeDir);
   }
 
-  /** @throws SmartVMError UID_EXHAUSTED, CGROUP_UNAVAILABLE, JAILER_MISSING, JAILER_MISMATCH, JAIL_PATH_UNREADABLE, CANCELED */
+  /** @throws SmartVMError UID_EXHAUSTED, CGROUP_UNAVAILABLE, JAILER_MISSING, JAILER_MISMATCH, JAIL_FAILED, JAIL_PATH_UNREADABLE, CANCELED */
   async prepare(): Promise<Confinement> {
     try {
       return await this.#prepare();
@@ -78,6 +79,7 @@ class Jail {
     if (!existsSync(this.#vmm.path)) {
       throw new SmartVMError('VMM_SPAWN_FAILED', `${this.#vmm.path} could not be started: there is no such file`);
     }
+    await assertStatic(this.#vmm.path);
     const { jailerBinaryPath } = this.#options;
     return (await findJailer(this.#vmm.path, { jailerBinaryPath, signal: this.#request.signal })).path;
   }
