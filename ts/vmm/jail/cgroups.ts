@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { readFile, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
@@ -55,7 +55,7 @@ export async function makeCgroups(
     for (const hierarchy of hierarchies) {
       const directory = join(hierarchy.mountPoint, PARENT, name);
       directories.push(directory);
-      make(directory, hierarchy, limits);
+      await make(directory, hierarchy, limits);
     }
   } catch (cause) {
     await remove();
@@ -93,8 +93,8 @@ async function findHierarchies(mountinfo: string): Promise<Hierarchy[]> {
   return hierarchies;
 }
 
-/** Synchronous: a dozen calls to the kernel, each shorter than to wait for another thread to make it. */
-function make(directory: string, hierarchy: Hierarchy, limits: CgroupLimits): void {
+/** A dozen calls to the kernel, each shorter than to wait for another thread to make it. */
+async function make(directory: string, hierarchy: Hierarchy, limits: CgroupLimits): Promise<void> {
   const { version, mountPoint, controllers } = hierarchy;
   const parent = dirname(directory);
   mkdirSync(parent, { recursive: true });
@@ -104,7 +104,7 @@ function make(directory: string, hierarchy: Hierarchy, limits: CgroupLimits): vo
       enable(folder, controllers);
     }
   }
-  makeAnew(directory);
+  await makeAnew(directory);
   for (const controller of controllers) {
     for (const [file, value] of limits[version][controller]) {
       set(join(directory, file), value);
@@ -112,14 +112,14 @@ function make(directory: string, hierarchy: Hierarchy, limits: CgroupLimits): vo
   }
 }
 
-function makeAnew(directory: string): void {
+async function makeAnew(directory: string): Promise<void> {
   try {
     mkdirSync(directory);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
       throw error;
     }
-    rmdirSync(directory); // a crash left it: whoever has the uid now has the name
+    await removeDirectory(directory); // a crash left it: whoever has the uid now has the name
     mkdirSync(directory);
   }
 }
