@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { chmod, copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { JailOptions } from '../../ts/config/jail.js';
 import type { IMicroVMConfig } from '../../ts/config/types.js';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
@@ -34,35 +34,25 @@ async function startElsewhere(bench: ToyBench, vmmPath: string, jail: string, ar
 describe.skipIf(!jailed.CAN_JAIL).each(jailed.JAILED_VMMS)(
   `a jail of $name that cannot be made${jailed.LEFT_OUT}`,
   (vmm) => {
-    let bench: ToyBench;
+    const bench = jailed.jailBenchForEach(vmm);
 
-    beforeEach(async () => {
-      bench = await jailed.openJailBench(vmm);
-    });
-
-    afterEach(async () => {
-      expect(await jailed.remainsOf(bench)).toEqual([]);
-      await bench[Symbol.asyncDispose]();
-      vi.unstubAllEnvs();
-    });
-
-    const failure = async (part: Partial<IMicroVMConfig>) => await rejectionOf((await bench.create(part)).vm.start());
+    const failure = async (part: Partial<IMicroVMConfig>) => await rejectionOf((await bench().create(part)).vm.start());
 
     const driveAt = (pathOnHost: string): Partial<IMicroVMConfig> => ({
       drives: [{ driveId: 'd', pathOnHost, isRootDevice: false, isReadOnly: true }],
     });
 
     it('for want of a uid says how to have more', async () => {
-      await bench[Symbol.asyncDispose]();
-      bench = await jailed.openJailBench(vmm, { uidRange: { ...jailed.TEST_UIDS, count: 1 } });
-      const { vm } = await bench.boot();
-      expect(await failure({})).toMatchObject({
+      await using one = await jailed.openJailBench(vmm, { uidRange: { ...jailed.TEST_UIDS, count: 1 } });
+      const { vm } = await one.boot();
+      expect(await rejectionOf(one.boot())).toMatchObject({
         code: 'UID_EXHAUSTED',
         message: expect.stringContaining("'jail.uidRange'"),
       });
       await vm.cleanup();
-      const next = await bench.boot(); // it is free again
+      const next = await one.boot(); // it is free again
       await next.vm.cleanup();
+      expect(await jailed.remainsOf(one)).toEqual([]);
     });
 
     it('with a path that means nothing in it', async () => {
@@ -73,7 +63,7 @@ describe.skipIf(!jailed.CAN_JAIL).each(jailed.JAILED_VMMS)(
     });
 
     it('with a file that neither the uid can read nor the file system can map', async () => {
-      const folder = bench.scratch.file('ramfs'); // which has no id-mapped mounts
+      const folder = bench().scratch.file('ramfs'); // which has no id-mapped mounts
       await mkdir(folder);
       await run('mount', ['-t', 'ramfs', 'ramfs', folder]);
       try {
@@ -82,9 +72,9 @@ describe.skipIf(!jailed.CAN_JAIL).each(jailed.JAILED_VMMS)(
           code: 'JAIL_PATH_UNREADABLE',
           message: expect.stringMatching(/ramfs\/image is not the VM's to use.*let uid \d+ use it, or move it/),
         });
-        expect(await jailed.remainsOf(bench)).toEqual([]);
+        expect(await jailed.remainsOf(bench())).toEqual([]);
         await chmod(join(folder, 'image'), 0o644);
-        const { vm } = await bench.boot(driveAt(join(folder, 'image')));
+        const { vm } = await bench().boot(driveAt(join(folder, 'image')));
         await vm.cleanup();
       } finally {
         await run('umount', [folder]);
@@ -92,7 +82,7 @@ describe.skipIf(!jailed.CAN_JAIL).each(jailed.JAILED_VMMS)(
     });
 
     it('with a file that not even its owner may read', async () => {
-      const image = bench.scratch.file('image');
+      const image = bench().scratch.file('image');
       await writeFile(image, Buffer.alloc(4096), { mode: 0o000 });
       expect(await failure(driveAt(image))).toMatchObject({
         code: 'JAIL_PATH_UNREADABLE',
@@ -103,18 +93,18 @@ describe.skipIf(!jailed.CAN_JAIL).each(jailed.JAILED_VMMS)(
     it('for want of cgroup controllers names them, and what gives them up', async () => {
       const hidden = ['unshare', '--mount', 'sh', '-c', 'umount -R /sys/fs/cgroup && exec "$@"', 'sh'];
       const range = `uidRange: ${JSON.stringify(jailed.TEST_UIDS)}`;
-      expect(await startElsewhere(bench, vmm.path, `jail: { ${range} }`, hidden)).toMatch(
+      expect(await startElsewhere(bench(), vmm.path, `jail: { ${range} }`, hidden)).toMatch(
         /^CGROUP_UNAVAILABLE: no cgroup controller for memory, cpu, pids, io; .*Delegate=yes.*jail\.cgroups to 'none'/,
       );
-      expect(await jailed.remainsOf(bench)).toEqual([]);
-      expect(await startElsewhere(bench, vmm.path, `jail: { cgroups: 'none', ${range} }`, hidden)).toBe('ok\n');
+      expect(await jailed.remainsOf(bench())).toEqual([]);
+      expect(await startElsewhere(bench(), vmm.path, `jail: { cgroups: 'none', ${range} }`, hidden)).toBe('ok\n');
     });
 
     it('by a user who is not root', async (context) => {
       const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
       const readable = await jailed.runBy(65_534, 'test', '-r', join(PACKAGE_ROOT, 'dist/index.js'));
       context.skip(readable.code !== 0, 'others cannot read this package here');
-      expect(await startElsewhere(bench, vmm.path, 'jail: true', nobody)).toMatch(
+      expect(await startElsewhere(bench(), vmm.path, 'jail: true', nobody)).toMatch(
         /^JAIL_UNAVAILABLE: only root can jail a VMM, and this is uid 65534; run as root, or give `jail: false`/,
       );
     });

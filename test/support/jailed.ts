@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { vi } from 'vitest';
+import { afterEach, beforeEach, expect, vi } from 'vitest';
 import type { JailOptions } from '../../ts/config/jail.js';
 import type { MicroVM } from '../../ts/vm/micro-vm.js';
 import { ToyBench, VMMS, type VmmAtHand } from './toy-vm.js';
@@ -27,6 +27,20 @@ export async function openJailBench(vmm: VmmAtHand, jail: JailOptions = {}): Pro
   const bench = await ToyBench.open({ ...vmm, jail: { uidRange: TEST_UIDS, ...jail } });
   vi.stubEnv('SMARTVM_RUNTIME_DIR', bench.scratch.file('host'));
   return bench;
+}
+
+/** Such a bench for each test of a suite, which fails where its VMs have left anything on the host. */
+export function jailBenchForEach(vmm: VmmAtHand): () => ToyBench {
+  let bench: ToyBench;
+  beforeEach(async () => {
+    bench = await openJailBench(vmm);
+  });
+  afterEach(async () => {
+    expect(await remainsOf(bench)).toEqual([]);
+    await bench[Symbol.asyncDispose]();
+    vi.unstubAllEnvs();
+  });
+  return () => bench;
 }
 
 export async function uidOf(vm: MicroVM): Promise<number> {
