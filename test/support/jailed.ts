@@ -36,9 +36,10 @@ export function jailBenchForEach(vmm: VmmAtHand): () => ToyBench {
     bench = await openJailBench(vmm);
   });
   afterEach(async () => {
-    expect(await remainsOf(bench)).toEqual([]);
+    const remains = await remainsOf(bench);
     await bench[Symbol.asyncDispose]();
     vi.unstubAllEnvs();
+    expect(remains).toEqual([]);
   });
   return () => bench;
 }
