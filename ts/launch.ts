@@ -63,15 +63,14 @@ export function launchConfig(id: string, runtimeDir: string, options: LaunchOpti
   };
 }
 
-/** Makes the files of a VM that are its own, and gives the way to the agent inside. */
+/** Makes the files of a VM that are its own, in the folder that its VMM writes to, and gives the way to the agent inside. */
 export async function prepareFiles(
   id: string,
-  runtimeDir: string,
+  folder: string,
   options: LaunchOptions,
   image: BootImage,
   cacheDir: string,
 ): Promise<DialGuest> {
-  const folder = vmmFolder(runtimeDir);
   const keys = await generateVmKeys();
   await Promise.all([
     perVmInitramfs(image.initramfsPath, join(folder, INITRAMFS), guestConfig(id, options, image, keys)),

@@ -161,7 +161,7 @@ export class SmartVM implements AsyncDisposable {
     await findVmm(this.#options); // before an image is built in vain
     const image = await this.imageManager.resolve(options.image ?? 'debian', { signal, onProgress });
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
-      prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
+      prepare: () => prepareFiles(id, vmmFolder(directory), options, image, this.imageManager.cacheDir),
     });
     await vm.start({ signal, timeoutMs: options.timeoutMs, queueMs: options.queueMs });
     return vm;

@@ -1,6 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { SmartVM } from '../../ts/smartvm.js';
+import { demandOf } from '../../ts/vmm/capacity/demand.js';
+import { findVmm } from '../../ts/vmm/find.js';
 import { requireKeeper } from '../support/keeper-bench.js';
 import { overcommitFor } from '../support/reserver.js';
 import { type ScratchDirectory, scratchDirectory } from '../support/scratch.js';
@@ -18,7 +20,9 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs of $name on a host with 
     await using scratch = await scratchDirectory();
     vi.stubEnv('SMARTVM_RUNTIME_DIR', scratch.path);
     await compileToyGuest(scratch.file('toy'));
-    const options = { firecrackerBinaryPath: path, capacity: { memoryOvercommit: overcommitFor(100) } };
+    const { kind } = await findVmm({ firecrackerBinaryPath: path });
+    const { memoryMib } = await demandOf({ config: { machineConfig: { memSizeMib: 64 } } }, kind);
+    const options = { firecrackerBinaryPath: path, capacity: { memoryOvercommit: overcommitFor(1.5 * memoryMib) } };
     await using one = new SmartVM(options);
     await using other = new SmartVM(options);
     const create = async (smartvm: SmartVM, id: string) => {
