@@ -1,9 +1,8 @@
-import { dirname } from 'node:path';
 import type { IRestoreOptions } from './restore.js';
 import type { IMicroVMConfig } from './types.js';
 
-/** `create`: a file that the VMM makes where there is none. */
-export type Access = 'read' | 'write' | 'create';
+/** `create`: a file that the VMM makes where there is none; `socket`: a socket that it makes. */
+export type Access = 'read' | 'write' | 'create' | 'socket';
 
 /** A file, device, socket or directory of the host that a VMM opens. */
 export interface HostPath {
@@ -20,7 +19,7 @@ export function configPaths(config: Partial<IMicroVMConfig>): HostPath[] {
     ...drives.map(({ pathOnHost, isReadOnly }) => entry(pathOnHost, isReadOnly ? 'read' : 'write')),
     ...drives.map(({ socket }) => entry(socket, 'write')),
     ...pmem.map(({ pathOnHost, isReadOnly }) => entry(pathOnHost, isReadOnly ? 'read' : 'write')),
-    entry(vsock && dirname(vsock.udsPath), 'write'),
+    [vsock?.udsPath, 'socket'],
     [serial?.serialOutPath, 'create'],
     [logger?.logPath, 'create'],
     [metrics?.metricsPath, 'create'],
@@ -38,7 +37,7 @@ export function restorePaths({
     ...present([
       [snapshotPath, 'read'],
       [memBackend.backendPath, memBackend.backendType === 'File' ? 'read' : 'write'],
-      entry(vsockOverride && dirname(vsockOverride.udsPath), 'write'),
+      [vsockOverride?.udsPath, 'socket'],
     ]),
     ...devicePaths,
   ];

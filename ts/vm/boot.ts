@@ -12,7 +12,7 @@ import { assertNewEnough, versionOfExecutable } from '../vmm/version.js';
 import { vmmFolder } from '../vmm/vm-folder.js';
 import { VmmProcess } from '../vmm/vmm-process.js';
 import { type BootContext, remaining, started } from './boot-context.js';
-import { configure, loadSnapshot, startInstance } from './configure.js';
+import { configure, loadSnapshot, restoreMetadata, startInstance } from './configure.js';
 
 export interface BootStep {
   readonly name: string;
@@ -52,7 +52,13 @@ export const BOOT: Steps = [
 ];
 
 /** A start from a snapshot to a guest that answers again. */
-export const RESTORE: Steps = [...BRING_UP, [{ name: 'load-snapshot', run: loadSnapshot }], ...SEAL, ...AGENT];
+export const RESTORE: Steps = [
+  ...BRING_UP,
+  [{ name: 'load-snapshot', run: loadSnapshot }],
+  ...SEAL,
+  [{ name: 'metadata', run: restoreMetadata }],
+  ...AGENT,
+];
 
 const AGENT_POLL_MS = 15;
 

@@ -1,4 +1,5 @@
 import { lstat, rm } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { RESTORE_SINCE, restorePayload } from '../config/restore.js';
 import { CONFIG_SINCE, gatedFields } from '../config/since.js';
 import type { INetworkInterfaceConfig } from '../config/types.js';
@@ -68,9 +69,28 @@ export async function loadSnapshot(context: BootContext): Promise<void> {
   if (!restore.vsockOverride) {
     // The snapshot's own path: the VMM would not have loaded it, had there been a socket.
     const udsPath = (await api.getExportVmConfig({ signal })).vsock?.uds_path;
-    context.cleanup.push('vsock socket', () => udsPath && rm(udsPath, { force: true }));
+    if (udsPath !== undefined && mayMake(context, udsPath)) {
+      context.cleanup.push('vsock socket', () => removeSocket(udsPath));
+    }
   }
-  await send(api.putMmds, api, config.toMmdsContentsPayload(), { signal });
+}
+
+/** What a restored VM's metadata service holds, which no snapshot has: it is sent once nothing can stand in for the VMM any more. */
+export async function restoreMetadata(context: BootContext): Promise<void> {
+  const { api } = started(context);
+  await send(api.putMmds, api, context.config.toMmdsContentsPayload(), { signal: context.signal });
+}
+
+/** A snapshot is the word of whoever wrote it: what a jailed VMM reads from one names no file for us to remove but in the VMM's folders. */
+function mayMake({ confinement, restore }: BootContext, path: string): boolean {
+  const folders = restore?.devicePaths?.filter(({ access }) => access !== 'read') ?? [];
+  return confinement === undefined || folders.some((folder) => resolve(folder.path) === dirname(path));
+}
+
+async function removeSocket(path: string): Promise<void> {
+  if ((await lstat(path).catch(() => undefined))?.isSocket()) {
+    await rm(path, { force: true });
+  }
 }
 
 /** @throws SmartVMError INVALID_CONFIG: it is well as a configuration, but not as one to start */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chown, lchown, lstat, mkdir, rename, rm } from 'node:fs/promises';
+import { chmod, constants, lchown, lstat, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { SnapshotOptions } from '../config/updates.js';
 import { SmartVMError } from '../errors.js';
@@ -77,14 +77,13 @@ class Staging implements AsyncDisposable {
   /** Puts the files in their places, in the order in which they were named. */
   async deliver(): Promise<void> {
     for (const folder of this.#folders.values()) {
-      await chown(folder, ...this.#self); // what is looked at below is what is moved: the VMM can put nothing else there
+      // What is looked at below is what is moved: the VMM can put nothing else there, whatever mode it has left.
+      await lchown(folder, ...this.#self);
+      await chmod(folder, 0o700);
     }
     for (const target of this.#targets) {
       const path = this.pathOf(target);
-      if (!(await lstat(path)).isFile()) {
-        throw new SmartVMError('FILE_WRITE_FAILED', `the VMM left no file at ${path}, but something else`);
-      }
-      await lchown(path, ...this.#self);
+      await takeOver(path, this.#self);
       await rename(path, target);
       await syncDirectory(dirname(target));
     }
@@ -98,6 +97,7 @@ class Staging implements AsyncDisposable {
   }
 
   async #open(parent: string, uid: number): Promise<void> {
+    await assertUnshared(parent);
     const folder = join(parent, `.smartvm-${randomUUID()}`);
     await mkdir(folder, { mode: 0o700 }).catch((cause: Error) => {
       throw new SmartVMError('FILE_WRITE_FAILED', `cannot write a snapshot into ${parent}: ${cause.message}`, {
@@ -105,7 +105,33 @@ class Staging implements AsyncDisposable {
       });
     });
     this.#folders.set(parent, folder);
-    await chown(folder, uid, uid);
+    await lchown(folder, uid, uid);
     await this.#vmm.expose([{ path: folder, access: 'write' }]);
+  }
+}
+
+/** Makes a file that a VMM has written this program's own, and nobody else's. */
+async function takeOver(path: string, [uid, gid]: readonly [uid: number, gid: number]): Promise<void> {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  await using file = await open(path, flags).catch((cause: Error) => {
+    throw new SmartVMError('FILE_WRITE_FAILED', `the VMM left no file at ${path}: ${cause.message}`, { cause });
+  });
+  const found = await file.stat();
+  if (!found.isFile() || found.nlink !== 1) {
+    throw new SmartVMError('FILE_WRITE_FAILED', `the VMM left no file at ${path}, but something else`);
+  }
+  await file.chown(uid, gid);
+  await file.chmod(0o600);
+}
+
+/** In a folder that others may change, they could put another in the place of ours while it is given to the VMM. */
+async function assertUnshared(folder: string): Promise<void> {
+  const { uid, mode } = await stat(folder);
+  const isOurs = uid === 0 || uid === process.getuid?.();
+  if (!isOurs || ((mode & 0o022) !== 0 && (mode & 0o1000) === 0)) {
+    throw new SmartVMError(
+      'DIRECTORY_UNSAFE',
+      `${folder} can be changed by other users, so no jailed VM's snapshot is written there; take another, or chmod go-w`,
+    );
   }
 }

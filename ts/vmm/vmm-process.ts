@@ -148,7 +148,7 @@ export class VmmProcess {
   /** Takes a path away that `expose` gave. What the VMM has open of it stays open. */
   async conceal(path: string): Promise<void> {
     if (this.#options.confinement) {
-      await this.#changeMounts('DELETE', { path });
+      await this.#changeMounts('DELETE', { path: resolve(path) });
     }
   }
 

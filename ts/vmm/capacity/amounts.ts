@@ -14,9 +14,15 @@ const DEFAULT_CPU_OVERCOMMIT = 64;
 /** What all VMs may take together. */
 export function hostLimits({ memoryOvercommit, cpuOvercommit }: CapacityOptions = {}): Amounts {
   return {
-    memoryMib: Math.floor((totalmem() / 2 ** 20) * (memoryOvercommit ?? DEFAULT_MEMORY_OVERCOMMIT)),
+    memoryMib: Math.floor((memoryBytes() / 2 ** 20) * (memoryOvercommit ?? DEFAULT_MEMORY_OVERCOMMIT)),
     vcpus: Math.floor(availableParallelism() * (cpuOvercommit ?? DEFAULT_CPU_OVERCOMMIT)),
   };
+}
+
+/** The host's, or what a container lets its programs have. */
+function memoryBytes(): number {
+  const constrained = process.constrainedMemory();
+  return constrained > 0 ? Math.min(totalmem(), constrained) : totalmem();
 }
 
 export function sum(items: Iterable<Amounts>): Amounts {

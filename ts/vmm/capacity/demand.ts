@@ -16,7 +16,7 @@ export interface DemandSource {
 /** What keeper and VMM take beside the guest's memory, in MiB. Most of QEMU's is code that its emulation has translated. */
 const OVERHEAD_MIB: Readonly<Record<VmmKind, number>> = { firecracker: 16, qemu: 320 };
 
-/** What a VM takes of the host: at most. Of one out of a snapshot, what cannot be known is none of the memory, and one CPU. */
+/** What a VM is counted for. Of one out of a snapshot, what cannot be known is none of the memory, and one CPU. */
 export async function demandOf({ config, restore, said = {} }: DemandSource, vmm: VmmKind): Promise<Amounts> {
   const { vcpuCount, memSizeMib } = await guestSizeOf(config, restore);
   return {

@@ -19,7 +19,8 @@ interface Hierarchy {
 /** Our folder in each hierarchy; that of a VM is below it. */
 const PARENT = 'smartvm';
 const REMEDY =
-  "give this program's cgroup the controllers (Delegate=yes in its systemd unit), or set jail.cgroups to 'none'";
+  'run where cgroups may be made at the root of the hierarchy (a container has to be given that), or take VMs without these ' +
+  "limits: set jail.cgroups to 'none'";
 const REMOVE_MS = 2_000;
 const REMOVE_POLL_MS = 5;
 /** What v1 calls them. */

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
-import { chmod, chown, lchown, mkdir, open, readdir, writeFile } from 'node:fs/promises';
-import { isAbsolute, join } from 'node:path';
+import { chmod, chown, lchown, lstat, mkdir, open, readdir, writeFile } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import type { HostPath } from '../../config/host-paths.js';
 import { DEFAULT_UID_RANGE, type JailOptions } from '../../config/jail.js';
 import { SmartVMError } from '../../errors.js';
@@ -70,7 +70,7 @@ class Jail {
       stderrPath,
       command: view.command,
       own: () => ownEntries(this.#folder, uid),
-      seal: () => seal(this.#folder),
+      seal: () => seal(this.#folder, uid),
       release: () => this.#cleanup.unwind(),
     };
   }
@@ -99,12 +99,20 @@ class Jail {
   /** The VM's own folder, and what else the VMM opens. */
   async #paths(uid: number): Promise<HostPath[]> {
     await chown(this.#folder, uid, uid);
-    const others = this.#request.paths.filter(({ path }) => path !== this.#folder && !isCovered(path, this.#folder));
-    for (const { path, access } of others) {
+    const others: HostPath[] = [];
+    for (const { path, access } of this.#request.paths) {
       assertAbsolute(path);
-      if (access === 'create') {
-        await makeFile(path);
+      const clean = resolve(path);
+      if (clean === this.#folder || isCovered(clean, this.#folder)) {
+        continue;
       }
+      if (access === 'create') {
+        await makeFile(clean);
+      }
+      if (access === 'socket') {
+        await assertSocketsOnly(clean);
+      }
+      others.push({ path: access === 'socket' ? dirname(clean) : clean, access });
     }
     // Of one that does not exist, the VMM says so.
     return [{ path: this.#folder, access: 'write' }, ...others.filter(({ path }) => existsSync(path))];
@@ -150,10 +158,38 @@ async function ownEntries(folder: string, uid: number): Promise<void> {
   await Promise.all((await readdir(folder)).map((name) => lchown(join(folder, name), uid, uid)));
 }
 
-/** From here on the VMM makes nothing new where the host connects: no link to elsewhere under the name of a socket. */
-async function seal(folder: string): Promise<void> {
+/**
+ * From here on the VMM makes nothing new where the host connects; and what it has made until now, possibly taken over by a snapshot,
+ * is what it should be: no link to elsewhere under the name of a socket.
+ */
+async function seal(folder: string, uid: number): Promise<void> {
   await chown(folder, 0, 0);
   await chmod(folder, 0o711);
+  for (const name of await readdir(folder)) {
+    const found = await lstat(join(folder, name));
+    const isPlain = found.isSocket() || found.isFIFO() || found.isFile();
+    if (!isPlain || found.nlink !== 1 || found.uid !== uid || (SOCKET.test(name) && !found.isSocket())) {
+      throw new SmartVMError('JAIL_FAILED', `the VMM has put something else in the place of ${join(folder, name)}`);
+    }
+  }
+}
+
+const SOCKET = /\.sock$/;
+
+/**
+ * A VMM makes its vsock socket, so the folder of it is the VMM's to write to. It must hold nothing else.
+ * @throws SmartVMError JAIL_PATH_UNREADABLE
+ */
+async function assertSocketsOnly(path: string): Promise<void> {
+  const folder = dirname(path);
+  const names = await readdir(folder).catch(() => []); // of one that is not there, the VMM says so
+  const other = names.find((name) => name !== basename(path) && !name.startsWith(`${basename(path)}_`));
+  if (other !== undefined) {
+    throw new SmartVMError(
+      'JAIL_PATH_UNREADABLE',
+      `the folder of the vsock socket ${path} holds ${other}, which a jailed VMM could change; give the socket a folder of its own`,
+    );
+  }
 }
 
 function assertAbsolute(path: string): void {

@@ -52,7 +52,18 @@ export interface ViewRequest {
 
 const TMP_BYTES = 64 * 2 ** 20;
 /** Where dynamic executables of a Linux system have what they load. */
-const SYSTEM_PATHS = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/etc/alternatives', '/etc/ld.so.cache'];
+const SYSTEM_PATHS = [
+  '/nix/store',
+  '/gnu/store',
+  '/usr',
+  '/bin',
+  '/sbin',
+  '/lib',
+  '/lib32',
+  '/lib64',
+  '/etc/alternatives',
+  '/etc/ld.so.cache',
+];
 const PACKAGE_PATHS = ['bin', 'dist', 'package.json'];
 const DEVICES = ['/dev/null', '/dev/zero', '/dev/random', '/dev/urandom', '/dev/kvm', '/dev/net/tun'];
 
