@@ -31,7 +31,7 @@ describe('configPaths', () => {
       'write /vhost.sock',
       'read /pmem',
       'write /pmem-rw',
-      'write /vsock', // the socket is made there, and one for each port beside it
+      'socket /vsock/v.sock',
       'create /serial',
       'create /log',
       'create /metrics',
@@ -58,7 +58,7 @@ describe('restorePaths', () => {
     ).toEqual([
       { path: '/state', access: 'read' },
       { path: '/memory', access: 'read' },
-      { path: '/run', access: 'write' },
+      { path: '/run/v.sock', access: 'socket' },
       { path: '/data', access: 'write' },
     ]);
   });

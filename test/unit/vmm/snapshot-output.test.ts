@@ -1,4 +1,4 @@
-import { lstat, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { chmod, link, lstat, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { SnapshotOptions } from '../../../ts/config/updates.js';
@@ -102,6 +102,33 @@ describe.skipIf(process.getuid?.() !== 0)('withSnapshotOutput of a jailed VMM (n
     });
     expect((await readdir(scratch.path)).toSorted()).toEqual(['memory', 'secret']);
     expect((await lstat(scratch.file('secret'))).uid).toBe(0);
+  });
+
+  test('takes files from a folder that the VMM has opened to all, and keeps them for itself', async () => {
+    await withSnapshotOutput(vmmOf(UID), options, async (paths) => {
+      await chmod(dirname(paths.snapshotPath), 0o777);
+      await write(paths);
+      await chmod(paths.memFilePath, 0o4777);
+    });
+    expect((await lstat(options.memFilePath)).mode & 0o7777).toBe(0o600);
+  });
+
+  test('takes no file that has another name too', async () => {
+    const plant = async (paths: Pick<SnapshotOptions, 'snapshotPath' | 'memFilePath'>) => {
+      await write(paths);
+      await link(paths.memFilePath, scratch.file('other'));
+    };
+    expect(await failureOf(withSnapshotOutput(vmmOf(UID), options, plant))).toMatchObject({
+      code: 'FILE_WRITE_FAILED',
+    });
+  });
+
+  test('writes into no folder that others may change', async () => {
+    await chmod(scratch.path, 0o777);
+    const output = withSnapshotOutput(vmmOf(UID), options, write);
+    expect(await failureOf(output)).toMatchObject({ code: 'DIRECTORY_UNSAFE' });
+    await chmod(scratch.path, 0o1777);
+    await withSnapshotOutput(vmmOf(UID), options, write);
   });
 
   test('lets it write what has changed into the memory file of an earlier one, and takes that away again', async () => {
