@@ -10,6 +10,7 @@ import {
 import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
 import { assertVmId } from './config/ids.js';
 import { assertJailOptions, type JailOptions } from './config/jail.js';
+import { assertTags } from './config/labels.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from './config/types.js';
 import type { Finding } from './doctor/finding.js';
 import { SmartVMError } from './errors.js';
@@ -56,7 +57,10 @@ export interface SmartVMOptions {
 }
 
 export interface CreateVMOptions
-  extends Pick<MicroVMOptions, 'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs'> {
+  extends Pick<
+    MicroVMOptions,
+    'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs' | 'name' | 'labels'
+  > {
   /**
    * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
    * counts for one CPU and as much memory as its memory file has bytes, or none where a page fault handler has the memory.
@@ -123,6 +127,7 @@ export class SmartVM implements AsyncDisposable {
     const vm: MicroVM = new MicroVM(id, config, vmm.path, socketPath, this.networkManager, {
       ...options,
       runtimeDir,
+      vmmKind: vmm.kind,
       confine: this.#jail && jailOf(vmm, this.#jail),
       reserve: this.#capacity?.reserverFor({ id, runtimeDir }, () =>
         demandOf({ config: vm.config.config, restore: options.restore, said: options.capacity }, vmm.kind),
@@ -156,11 +161,14 @@ export class SmartVM implements AsyncDisposable {
     const id = options.id ?? newId();
     const directory = this.#directoryFor(id);
     assertQueueMs(options.queueMs);
+    assertTags(options);
     assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
     const image = await this.imageManager.resolve(options.image ?? 'debian', { signal, onProgress });
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
+      name: options.name,
+      labels: options.labels,
       prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
     });
     await vm.start({ signal, timeoutMs: options.timeoutMs, queueMs: options.queueMs });

@@ -1,4 +1,4 @@
-import { lstat, mkdir, rm } from 'node:fs/promises';
+import { lstat, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { configPaths, restorePaths } from '../config/host-paths.js';
 import { gatedFields } from '../config/since.js';
@@ -7,12 +7,15 @@ import { delay, linkSignals, throwIfCanceled } from '../util/deadline.js';
 import { FLAGS_SINCE, flagPaths, vmmArguments } from '../vmm/flags.js';
 import { guestSizeOf } from '../vmm/guest-size.js';
 import { isKeeperAlive } from '../vmm/keeper.js';
+import { removeDirectory } from '../vmm/registry/passing-folder.js';
+import { RecordFile } from '../vmm/registry/record-file.js';
 import { Telemetry } from '../vmm/telemetry.js';
 import { assertNewEnough, versionOfExecutable } from '../vmm/version.js';
 import { vmmFolder } from '../vmm/vm-folder.js';
 import { VmmProcess } from '../vmm/vmm-process.js';
-import { type BootContext, remaining, started } from './boot-context.js';
+import { type BootContext, recorded, remaining, started } from './boot-context.js';
 import { configure, loadSnapshot, startInstance } from './configure.js';
+import { firstRecord } from './first-record.js';
 
 export interface BootStep {
   readonly name: string;
@@ -129,12 +132,14 @@ async function reserveCapacity(context: BootContext, signal: AbortSignal): Promi
   context.deadline += performance.now() - begin; // to wait in line is not to start
 }
 
-async function makeRuntimeDirectory({ id, runtimeDir, socketPath, cleanup }: BootContext): Promise<void> {
-  await mkdir(runtimeDir, { mode: 0o700 }).catch(async (cause: NodeJS.ErrnoException) => {
-    throw cause.code === 'EEXIST' ? await taken(id, runtimeDir) : cause;
-  });
-  cleanup.push('runtime directory', () => rm(runtimeDir, { recursive: true, force: true }));
-  await mkdir(vmmFolder(runtimeDir), { mode: 0o700 });
+async function makeRuntimeDirectory(context: BootContext): Promise<void> {
+  const { id, runtimeDir, socketPath, cleanup } = context;
+  const record = await RecordFile.create(runtimeDir, await firstRecord(context));
+  if (!record) {
+    throw await taken(id, runtimeDir);
+  }
+  context.record = record;
+  cleanup.push('runtime directory', () => removeDirectory(runtimeDir));
   if (await lstat(socketPath).catch(() => undefined)) {
     // Firecracker never removes its socket and dies of one that is there; whose it is, only its user can know.
     throw new SmartVMError(
@@ -171,6 +176,7 @@ async function makeJail(context: BootContext, signal: AbortSignal): Promise<void
       ({ hostDevName }) => hostDevName ?? [],
     ),
     guest: await guestSizeOf(config, restore),
+    journal: (entries) => recorded(context).journal(entries),
     signal,
   });
   if (confinement) {
@@ -202,7 +208,13 @@ async function startVmm(context: BootContext, signal: AbortSignal): Promise<void
   cleanup.push('vmm', () => vmm.dispose());
   context.process = vmm;
   context.onVmm(vmm);
-  await vmm.waitUntilReady(remaining(context), signal);
+  const recording = recorded(context).update({ processes: vmm.processes });
+  // Both to their ends: nothing is written any more when this has failed.
+  const outcomes = await Promise.allSettled([vmm.waitUntilReady(remaining(context), signal), recording]);
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed) {
+    throw failed.reason;
+  }
 }
 
 async function connectAgent(context: BootContext): Promise<void> {

@@ -1,4 +1,5 @@
 import { lstat, rm } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { RESTORE_SINCE, restorePayload } from '../config/restore.js';
 import { CONFIG_SINCE, gatedFields } from '../config/since.js';
 import type { INetworkInterfaceConfig } from '../config/types.js';
@@ -68,6 +69,7 @@ export async function loadSnapshot(context: BootContext): Promise<void> {
   if (!restore.vsockOverride) {
     // The snapshot's own path: the VMM would not have loaded it, had there been a socket.
     const udsPath = (await api.getExportVmConfig({ signal })).vsock?.uds_path;
+    await context.record?.journal({ sockets: udsPath === undefined ? [] : [resolve(udsPath)] });
     context.cleanup.push('vsock socket', () => udsPath && rm(udsPath, { force: true }));
   }
   await send(api.putMmds, api, config.toMmdsContentsPayload(), { signal });

@@ -22,6 +22,7 @@ export interface KeeperOptions {
 /** The line that a keeper prints once its VMM is spawned. */
 interface Hello {
   keeperPid: number;
+  keeperStartTime: string;
   vmmPid: number;
   vmmStartTime: string;
   bootId: string;
@@ -29,7 +30,7 @@ interface Hello {
 }
 
 export interface Keeper {
-  readonly keeperPid: number;
+  readonly process: ProcessIdentity;
   readonly vmm: ProcessIdentity;
   /** Settles when the keeper has ended, and with it the VMM: its last word is in exit.json. */
   readonly ended: Promise<unknown>;
@@ -84,9 +85,13 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
     for (const handle of handles as { unref?: () => void }[]) {
       handle.unref?.();
     }
-    const { keeperPid, vmmPid: pid, vmmStartTime: startTime, bootId } = hello;
+    const { keeperPid, keeperStartTime, vmmPid, vmmStartTime, bootId } = hello;
     const end = () => endKeeper(child, ended);
-    return { keeperPid, vmm: { pid, startTime, bootId }, ended, client, console, end };
+    return {
+      process: { pid: keeperPid, startTime: keeperStartTime, bootId },
+      vmm: { pid: vmmPid, startTime: vmmStartTime, bootId },
+      ...{ ended, client, console, end },
+    };
   } catch (error) {
     child.kill('SIGKILL');
     throw error;

@@ -21,6 +21,11 @@ const REMEDY =
 /** What v1 calls them. */
 const V1_NAMES: Readonly<Record<Controller, string>> = { memory: 'memory', cpu: 'cpu', pids: 'pids', io: 'blkio' };
 
+/** No other VM's while the uid is leased. */
+export function cgroupName(id: string, uid: number): string {
+  return `${id}.${uid}`;
+}
+
 /** The cgroups of one VM, one in each hierarchy. */
 export interface VmCgroups {
   readonly directories: readonly string[];
