@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import {
   assertCapacityDemand,
   assertCapacityOptions,
@@ -30,6 +30,7 @@ import { findVmm } from './vmm/find.js';
 import { type Arch, hostArch } from './vmm/host.js';
 import { jailOf } from './vmm/jail/jail.js';
 import { jailPolicy } from './vmm/jail/policy.js';
+import { type PruneOptions, type PruneReport, prune, pruneDirectories } from './vmm/registry/prune.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
 export interface SmartVMOptions {
@@ -78,6 +79,7 @@ export class SmartVM implements AsyncDisposable {
   readonly #jail: JailOptions | undefined;
   readonly #vms = new Map<string, MicroVM>();
   readonly #capacity: HostCapacity | undefined;
+  #sweep: Promise<unknown> | undefined;
   readonly #launches = new Map<Promise<MicroVM>, AbortController>();
 
   /** Makes nothing on disk. @throws SmartVMError INVALID_SUBNET, INVALID_INTERFACE_NAME, INVALID_OPTION */
@@ -86,7 +88,7 @@ export class SmartVM implements AsyncDisposable {
     assertJailOptions(options.jail ?? true);
     this.#options = options;
     this.#jail = jailPolicy(options.jail);
-    this.#runtimeDir = options.runtimeDir ?? defaultRuntimeDir();
+    this.#runtimeDir = resolve(options.runtimeDir ?? defaultRuntimeDir()); // other programs are to find it by its name
     const dataDir = options.dataDir ?? defaultDataDir();
     const arch = options.arch ?? hostArch();
     this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch });
@@ -137,6 +139,7 @@ export class SmartVM implements AsyncDisposable {
     await ensurePrivateDirectory(this.#runtimeDir);
     this.#directoryFor(id); // once more: others may have taken the id meanwhile
     this.#add(vm);
+    this.#sweep ??= pruneDirectories(this.#runtimeDir).catch(() => undefined); // prune() reports it
     return vm;
   }
 
@@ -186,6 +189,16 @@ export class SmartVM implements AsyncDisposable {
   }
 
   /**
+   * Undoes what VMs have left whose programs and keepers were killed: processes, TAPs, sockets, cgroups, leases, directories. Each
+   * is proven to be such a VM's; what SmartVM did not make is never touched. The first VM that a SmartVM makes does this too, beside
+   * its start, but for the leases, which whoever needs one takes over.
+   * @throws SmartVMError DIRECTORY_UNSAFE, TOOL_MISSING, TOOL_FAILED
+   */
+  async prune(options: PruneOptions = {}): Promise<PruneReport> {
+    return await prune(this.#runtimeDir, options);
+  }
+
+  /**
    * Ends every VM of this program, those that are being launched too, and waits until all they held is released.
    * @throws SmartVMError CLEANUP_FAILED when something could not be released; the rest is
    */
@@ -196,6 +209,7 @@ export class SmartVM implements AsyncDisposable {
     await Promise.allSettled(this.#launches.keys()); // launch() reports it
     const results = await Promise.allSettled([...this.#vms.values()].map((vm) => vm.cleanup()));
     this.#vms.clear();
+    await this.#sweep;
     const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
     if (errors.length > 0) {
       const cause = new AggregateError(errors);

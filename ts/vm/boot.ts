@@ -1,4 +1,4 @@
-import { lstat, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { configPaths, restorePaths } from '../config/host-paths.js';
 import { gatedFields } from '../config/since.js';
@@ -6,16 +6,13 @@ import { SmartVMError } from '../errors.js';
 import { delay, linkSignals, throwIfCanceled } from '../util/deadline.js';
 import { FLAGS_SINCE, flagPaths, vmmArguments } from '../vmm/flags.js';
 import { guestSizeOf } from '../vmm/guest-size.js';
-import { isKeeperAlive } from '../vmm/keeper.js';
-import { removeDirectory } from '../vmm/registry/passing-folder.js';
-import { RecordFile } from '../vmm/registry/record-file.js';
 import { Telemetry } from '../vmm/telemetry.js';
 import { assertNewEnough, versionOfExecutable } from '../vmm/version.js';
 import { vmmFolder } from '../vmm/vm-folder.js';
 import { VmmProcess } from '../vmm/vmm-process.js';
 import { type BootContext, recorded, remaining, started } from './boot-context.js';
 import { configure, loadSnapshot, startInstance } from './configure.js';
-import { firstRecord } from './first-record.js';
+import { makeRuntimeDirectory } from './runtime-directory.js';
 
 export interface BootStep {
   readonly name: string;
@@ -130,34 +127,6 @@ async function reserveCapacity(context: BootContext, signal: AbortSignal): Promi
     context.cleanup.push('capacity', release);
   }
   context.deadline += performance.now() - begin; // to wait in line is not to start
-}
-
-async function makeRuntimeDirectory(context: BootContext): Promise<void> {
-  const { id, runtimeDir, socketPath, cleanup } = context;
-  const record = await RecordFile.create(runtimeDir, await firstRecord(context));
-  if (!record) {
-    throw await taken(id, runtimeDir);
-  }
-  context.record = record;
-  cleanup.push('runtime directory', () => removeDirectory(runtimeDir));
-  if (await lstat(socketPath).catch(() => undefined)) {
-    // Firecracker never removes its socket and dies of one that is there; whose it is, only its user can know.
-    throw new SmartVMError(
-      'VM_EXISTS',
-      `${socketPath} exists: another VMM has it or has left it; remove it or name another`,
-    );
-  }
-}
-
-async function taken(id: string, runtimeDir: string): Promise<SmartVMError> {
-  const lives = await isKeeperAlive(runtimeDir);
-  return new SmartVMError(
-    'VM_EXISTS',
-    lives
-      ? `VM ${id} is already running`
-      : `${runtimeDir} was left by a VM that did not end in order; remove it or take another id`,
-    { details: { id, runtimeDir } },
-  );
 }
 
 async function makeJail(context: BootContext, signal: AbortSignal): Promise<void> {

@@ -2,10 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { verifiedProgram } from '../config/programs.js';
-import { isSmartVMError, SmartVMError, type SmartVMErrorCode } from '../errors.js';
+import { SmartVMError, type SmartVMErrorCode } from '../errors.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { withDeadline } from '../util/deadline.js';
 import type { ProcessIdentity } from '../util/process-identity.js';
+import { askKeeper } from './keeper-state.js';
 
 export interface KeeperOptions {
   id: string;
@@ -120,17 +121,9 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
   }
 }
 
-/** True while the keeper of a runtime directory answers: its socket refuses once it is dead. */
+/** True while the keeper of a runtime directory is there: its socket refuses once it is dead. */
 export async function isKeeperAlive(runtimeDir: string): Promise<boolean> {
-  const client = new SocketClient({ socketPath: join(runtimeDir, 'keeper.sock') });
-  try {
-    await client.get('/');
-    return true;
-  } catch (error) {
-    return !isSmartVMError(error, 'API_UNREACHABLE');
-  } finally {
-    await client.destroy();
-  }
+  return (await askKeeper(runtimeDir)) !== 'gone';
 }
 
 async function endKeeper(child: ChildProcess, ended: Promise<unknown>): Promise<void> {

@@ -129,6 +129,8 @@ func keep(o options, vmm *vmm, api *api, term <-chan os.Signal) {
 	var kill <-chan time.Time
 	for running := true; running; {
 		select {
+		case <-api.detach:
+			gone = nil
 		case <-gone:
 			reason, gone = "owner-gone", nil
 			vmm.signal(unix.SIGTERM)
@@ -153,7 +155,7 @@ func keep(o options, vmm *vmm, api *api, term <-chan os.Signal) {
 	}
 	api.finish(exit)
 	if reason == "owner-gone" {
-		if err := removeTree(o.dir); err != nil {
+		if err := removeOrphan(o.dir); err != nil {
 			fmt.Fprintln(os.Stderr, "smartvm-keeper:", err)
 		}
 	}

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
@@ -50,7 +51,7 @@ export async function makeCgroups(
   }
   const directories: string[] = [];
   const remove = async () => {
-    await Promise.all(directories.map(removeDirectory));
+    await Promise.all(directories.map(removeCgroup));
   };
   try {
     for (const hierarchy of hierarchies) {
@@ -64,6 +65,15 @@ export async function makeCgroups(
     });
   }
   return { directories, remove };
+}
+
+/** Those of a VM that are there, in whatever hierarchy. */
+export async function cgroupsNamed(name: string, mountinfo = '/proc/self/mountinfo'): Promise<string[]> {
+  const lines = (await readFile(mountinfo, 'utf8')).split('\n').map((line) => line.split(' - '));
+  const mounts = lines
+    .filter(([, after = '']) => /^cgroup2? /.test(after))
+    .map(([before = '']) => before.split(' ')[4]);
+  return mounts.flatMap((mount) => (mount === undefined ? [] : [join(mount, PARENT, name)])).filter(existsSync);
 }
 
 async function findHierarchies(mountinfo: string): Promise<Hierarchy[]> {
@@ -102,7 +112,7 @@ async function makeIn({ version, mountPoint, controllers }: Hierarchy, name: str
     }
   }
   const directory = join(parent, name);
-  await removeDirectory(directory); // one of that name is a crash's: whoever has the uid now has the name
+  await removeCgroup(directory); // one of that name is a crash's: whoever has the uid now has the name
   await mkdir(directory);
   for (const controller of controllers) {
     for (const [file, value] of limits[version][controller]) {
@@ -130,8 +140,8 @@ async function enable(folder: string, controllers: readonly Controller[]): Promi
   }
 }
 
-/** The kernel removes no cgroup in which something lives; the keeper has seen to it that nothing does. */
-async function removeDirectory(path: string): Promise<void> {
+/** The kernel removes no cgroup in which something lives; whoever calls has seen to it that nothing does. */
+export async function removeCgroup(path: string): Promise<void> {
   await rmdir(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') {
       throw error;
