@@ -34,3 +34,5 @@ export type { VmState } from './vm/state.js';
 export type { MicroVMEvents, MicroVMOptions, StartOptions, StopOptions, StopResult } from './vm/types.js';
 export type { VmmFlags } from './vmm/flags.js';
 export type { LatencyAggregate, MetricsGroup, MetricsSample } from './vmm/metrics.js';
+export type { PrunedThing, PrunedVm, PruneOptions, PruneReport } from './vmm/registry/prune.js';
+export type { UnreadableEntry } from './vmm/registry/scan.js';

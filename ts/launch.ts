@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { VmTags } from './config/labels.js';
 import type { IMicroVMConfig } from './config/types.js';
 import { GuestConnection } from './guest/connection.js';
 import { generateVmKeys, type VmKeys } from './guest/keys.js';
@@ -8,7 +9,7 @@ import { perVmInitramfs } from './images/initramfs.js';
 import { createOverlayDrive } from './images/overlay.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
-export interface LaunchOptions {
+export interface LaunchOptions extends VmTags {
   /** 1 to 64 letters, digits or hyphens. Default: made up. */
   id?: string | undefined;
   /** Default `debian`. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import {
   assertCapacityDemand,
   assertCapacityOptions,
@@ -10,6 +10,7 @@ import {
 import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
 import { assertVmId } from './config/ids.js';
 import { assertJailOptions, type JailOptions } from './config/jail.js';
+import { assertTags } from './config/labels.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from './config/types.js';
 import type { Finding } from './doctor/finding.js';
 import { SmartVMError } from './errors.js';
@@ -29,6 +30,7 @@ import { findVmm } from './vmm/find.js';
 import { type Arch, hostArch } from './vmm/host.js';
 import { jailOf } from './vmm/jail/jail.js';
 import { jailPolicy } from './vmm/jail/policy.js';
+import { type PruneOptions, type PruneReport, prune, pruneDirectories } from './vmm/registry/prune.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
 export interface SmartVMOptions {
@@ -56,7 +58,10 @@ export interface SmartVMOptions {
 }
 
 export interface CreateVMOptions
-  extends Pick<MicroVMOptions, 'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs'> {
+  extends Pick<
+    MicroVMOptions,
+    'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs' | 'name' | 'labels'
+  > {
   /**
    * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
    * counts for one CPU and as much memory as its memory file has bytes, or none where a page fault handler has the memory.
@@ -74,6 +79,7 @@ export class SmartVM implements AsyncDisposable {
   readonly #jail: JailOptions | undefined;
   readonly #vms = new Map<string, MicroVM>();
   readonly #capacity: HostCapacity | undefined;
+  #sweep: Promise<unknown> | undefined;
   readonly #launches = new Map<Promise<MicroVM>, AbortController>();
 
   /** Makes nothing on disk. @throws SmartVMError INVALID_SUBNET, INVALID_INTERFACE_NAME, INVALID_OPTION */
@@ -82,7 +88,7 @@ export class SmartVM implements AsyncDisposable {
     assertJailOptions(options.jail ?? true);
     this.#options = options;
     this.#jail = jailPolicy(options.jail);
-    this.#runtimeDir = options.runtimeDir ?? defaultRuntimeDir();
+    this.#runtimeDir = resolve(options.runtimeDir ?? defaultRuntimeDir()); // other programs are to find it by its name
     const dataDir = options.dataDir ?? defaultDataDir();
     const arch = options.arch ?? hostArch();
     this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch });
@@ -123,6 +129,7 @@ export class SmartVM implements AsyncDisposable {
     const vm: MicroVM = new MicroVM(id, config, vmm.path, socketPath, this.networkManager, {
       ...options,
       runtimeDir,
+      vmmKind: vmm.kind,
       confine: this.#jail && jailOf(vmm, this.#jail),
       reserve: this.#capacity?.reserverFor({ id, runtimeDir }, () =>
         demandOf({ config: vm.config.config, restore: options.restore, said: options.capacity }, vmm.kind),
@@ -132,6 +139,7 @@ export class SmartVM implements AsyncDisposable {
     await ensurePrivateDirectory(this.#runtimeDir);
     this.#directoryFor(id); // once more: others may have taken the id meanwhile
     this.#add(vm);
+    this.#sweep ??= pruneDirectories(this.#runtimeDir).catch(() => undefined); // prune() reports it
     return vm;
   }
 
@@ -156,11 +164,14 @@ export class SmartVM implements AsyncDisposable {
     const id = options.id ?? newId();
     const directory = this.#directoryFor(id);
     assertQueueMs(options.queueMs);
+    assertTags(options);
     assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
     const image = await this.imageManager.resolve(options.image ?? 'debian', { signal, onProgress });
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
+      name: options.name,
+      labels: options.labels,
       prepare: () => prepareFiles(id, vmmFolder(directory), options, image, this.imageManager.cacheDir),
     });
     await vm.start({ signal, timeoutMs: options.timeoutMs, queueMs: options.queueMs });
@@ -178,6 +189,16 @@ export class SmartVM implements AsyncDisposable {
   }
 
   /**
+   * Undoes what VMs have left whose programs and keepers were killed: processes, TAPs, sockets, cgroups, leases, directories. Each
+   * is proven to be such a VM's; what SmartVM did not make is never touched. The first VM that a SmartVM makes does this too, beside
+   * its start, but for the leases, which whoever needs one takes over.
+   * @throws SmartVMError DIRECTORY_UNSAFE, TOOL_MISSING, TOOL_FAILED
+   */
+  async prune(options: PruneOptions = {}): Promise<PruneReport> {
+    return await prune(this.#runtimeDir, options);
+  }
+
+  /**
    * Ends every VM of this program, those that are being launched too, and waits until all they held is released.
    * @throws SmartVMError CLEANUP_FAILED when something could not be released; the rest is
    */
@@ -188,6 +209,7 @@ export class SmartVM implements AsyncDisposable {
     await Promise.allSettled(this.#launches.keys()); // launch() reports it
     const results = await Promise.allSettled([...this.#vms.values()].map((vm) => vm.cleanup()));
     this.#vms.clear();
+    await this.#sweep;
     const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
     if (errors.length > 0) {
       const cause = new AggregateError(errors);

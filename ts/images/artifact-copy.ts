@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { SmartVMError } from '../errors.js';
+import { withBoundedFile } from '../util/bounded-file.js';
 import { throwIfCanceled } from '../util/deadline.js';
 import type { CheckedArtifact } from './base-image-manifest.js';
-import { withBoundedFile } from './bounded-file.js';
 
 const CHUNK_BYTES = 1 << 20;
 

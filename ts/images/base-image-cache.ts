@@ -2,9 +2,9 @@ import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SmartVMError } from '../errors.js';
 import { writeFileAtomic } from '../util/atomic-file.js';
+import { readBoundedText } from '../util/bounded-file.js';
 import { type FileRecord, type Fingerprint, verifyFile } from '../util/verified-file.js';
 import type { IBaseImageBundle } from './base-image-types.js';
-import { readBoundedText } from './bounded-file.js';
 
 const MANIFEST = 'manifest.json';
 const MAX_MANIFEST_BYTES = 1024 * 1024;

@@ -1,7 +1,7 @@
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { SmartVMError } from '../errors.js';
+import { readBoundedText } from '../util/bounded-file.js';
 import type { IBaseImageHostedArtifact, IBaseImageHostedManifest } from './base-image-types.js';
-import { readBoundedText } from './bounded-file.js';
 import type { Arch } from './image-types.js';
 
 const MAX_MANIFEST_BYTES = 1024 * 1024;

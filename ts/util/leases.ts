@@ -53,6 +53,19 @@ export async function acquireLease(options: LeaseOptions): Promise<Lease | undef
   return held.length > 0 ? await reclaim(options, held) : undefined;
 }
 
+/**
+ * Gives a name back for a holder that is dead, unless it is another's by now.
+ * @throws SmartVMError TOOL_MISSING, TOOL_FAILED
+ */
+export async function releaseLeaseOf(directory: string, name: string, holder: Holder): Promise<void> {
+  await using _lock = await lockFile(join(directory, LOCK));
+  const path = join(directory, name);
+  const current = await readHolder(path);
+  if (current && current !== 'unknown' && isSameHolder(current, holder)) {
+    await unlink(path);
+  }
+}
+
 async function take({ directory, holder }: LeaseOptions, name: string): Promise<Lease | undefined> {
   const path = join(directory, name);
   if (!writeHolder(path, holder)) {

@@ -27,10 +27,14 @@ export async function processIdentity(pid: number): Promise<ProcessIdentity | un
   return { pid, startTime, bootId: await currentBootId() };
 }
 
+export function isSameProcess(a: ProcessIdentity, b: ProcessIdentity): boolean {
+  return a.pid === b.pid && a.startTime === b.startTime && a.bootId === b.bootId;
+}
+
 /** True while that very process lives; a zombie and a reused pid are not it. */
 export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
   const now = await processIdentity(identity.pid);
-  return now !== undefined && now.startTime === identity.startTime && now.bootId === identity.bootId;
+  return now !== undefined && isSameProcess(now, identity);
 }
 
 let current: Promise<ProcessIdentity> | undefined;

@@ -1,10 +1,13 @@
+import type { VmTags } from '../config/labels.js';
 import type { IRestoreOptions } from '../config/restore.js';
 import type { VMConfig } from '../config/vm-config.js';
 import { SmartVMError } from '../errors.js';
 import type { DialGuest, Guest } from '../guest/types.js';
 import type { CleanupStack } from '../util/cleanup-stack.js';
 import type { Confine, Confinement } from '../vmm/confinement.js';
+import type { VmmKind } from '../vmm/find.js';
 import type { VmmFlags } from '../vmm/flags.js';
+import type { RecordFile } from '../vmm/registry/record-file.js';
 import type { Telemetry } from '../vmm/telemetry.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
 
@@ -28,6 +31,8 @@ export interface BootContext {
   readonly socketPath: string;
   readonly runtimeDir: string;
   readonly detached: boolean;
+  readonly vmmKind: VmmKind | undefined;
+  readonly tags: VmTags;
   readonly confine: Confine | undefined;
   readonly reserve: Reserve | undefined;
   readonly queueMs: number;
@@ -38,11 +43,20 @@ export interface BootContext {
   readonly cleanup: CleanupStack;
   /** Told of the VMM as soon as there is one, before it is configured. */
   readonly onVmm: (vmm: VmmProcess) => void;
+  record?: RecordFile;
   confinement?: Confinement;
   process?: VmmProcess;
   telemetry?: Telemetry;
   dial?: DialGuest | undefined;
   guest?: Guest;
+}
+
+/** The record of a boot that has come so far. */
+export function recorded(context: BootContext): RecordFile {
+  if (!context.record) {
+    throw new SmartVMError('NO_CLIENT', `VM ${context.id} has no directory yet`);
+  }
+  return context.record;
 }
 
 /** The VMM of a boot that has come so far. */

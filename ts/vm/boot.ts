@@ -1,4 +1,4 @@
-import { lstat, mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { configPaths, restorePaths } from '../config/host-paths.js';
 import { gatedFields } from '../config/since.js';
@@ -6,13 +6,13 @@ import { SmartVMError } from '../errors.js';
 import { delay, linkSignals, throwIfCanceled } from '../util/deadline.js';
 import { FLAGS_SINCE, flagPaths, vmmArguments } from '../vmm/flags.js';
 import { guestSizeOf } from '../vmm/guest-size.js';
-import { isKeeperAlive } from '../vmm/keeper.js';
 import { Telemetry } from '../vmm/telemetry.js';
 import { assertNewEnough, versionOfExecutable } from '../vmm/version.js';
 import { vmmFolder } from '../vmm/vm-folder.js';
 import { VmmProcess } from '../vmm/vmm-process.js';
-import { type BootContext, remaining, started } from './boot-context.js';
+import { type BootContext, recorded, remaining, started } from './boot-context.js';
 import { configure, loadSnapshot, restoreMetadata, startInstance } from './configure.js';
+import { makeRuntimeDirectory } from './runtime-directory.js';
 
 export interface BootStep {
   readonly name: string;
@@ -135,32 +135,6 @@ async function reserveCapacity(context: BootContext, signal: AbortSignal): Promi
   context.deadline += performance.now() - begin; // to wait in line is not to start
 }
 
-async function makeRuntimeDirectory({ id, runtimeDir, socketPath, cleanup }: BootContext): Promise<void> {
-  await mkdir(runtimeDir, { mode: 0o700 }).catch(async (cause: NodeJS.ErrnoException) => {
-    throw cause.code === 'EEXIST' ? await taken(id, runtimeDir) : cause;
-  });
-  cleanup.push('runtime directory', () => rm(runtimeDir, { recursive: true, force: true }));
-  await mkdir(vmmFolder(runtimeDir), { mode: 0o700 });
-  if (await lstat(socketPath).catch(() => undefined)) {
-    // Firecracker never removes its socket and dies of one that is there; whose it is, only its user can know.
-    throw new SmartVMError(
-      'VM_EXISTS',
-      `${socketPath} exists: another VMM has it or has left it; remove it or name another`,
-    );
-  }
-}
-
-async function taken(id: string, runtimeDir: string): Promise<SmartVMError> {
-  const lives = await isKeeperAlive(runtimeDir);
-  return new SmartVMError(
-    'VM_EXISTS',
-    lives
-      ? `VM ${id} is already running`
-      : `${runtimeDir} was left by a VM that did not end in order; remove it or take another id`,
-    { details: { id, runtimeDir } },
-  );
-}
-
 async function makeJail(context: BootContext, signal: AbortSignal): Promise<void> {
   const { id, runtimeDir, socketPath, restore, vmmFlags, cleanup } = context;
   const { config } = context.config;
@@ -177,6 +151,7 @@ async function makeJail(context: BootContext, signal: AbortSignal): Promise<void
       ({ hostDevName }) => hostDevName ?? [],
     ),
     guest: await guestSizeOf(config, restore),
+    journal: (entries) => recorded(context).journal(entries),
     signal,
   });
   if (confinement) {
@@ -208,7 +183,13 @@ async function startVmm(context: BootContext, signal: AbortSignal): Promise<void
   cleanup.push('vmm', () => vmm.dispose());
   context.process = vmm;
   context.onVmm(vmm);
-  await vmm.waitUntilReady(remaining(context), signal);
+  const recording = recorded(context).update({ processes: vmm.processes });
+  // Both to their ends: nothing is written any more when this has failed.
+  const outcomes = await Promise.allSettled([vmm.waitUntilReady(remaining(context), signal), recording]);
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed) {
+    throw failed.reason;
+  }
 }
 
 async function connectAgent(context: BootContext): Promise<void> {

@@ -70,6 +70,7 @@ export async function loadSnapshot(context: BootContext): Promise<void> {
     // The snapshot's own path: the VMM would not have loaded it, had there been a socket.
     const udsPath = (await api.getExportVmConfig({ signal })).vsock?.uds_path;
     if (udsPath !== undefined && mayMake(context, udsPath)) {
+      await context.record?.journal({ sockets: [resolve(udsPath)] });
       context.cleanup.push('vsock socket', () => removeSocket(udsPath));
     }
   }

@@ -1,4 +1,5 @@
 import { assertQueueMs } from '../config/capacity.js';
+import { assertTags } from '../config/labels.js';
 import { assertRestoreOptions } from '../config/restore.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from '../config/types.js';
 import { type SnapshotOptions, snapshotPayload } from '../config/updates.js';
@@ -88,6 +89,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
   assertValid(): void {
     this.config.assertValid();
     assertVmmFlags(this.#options.vmmFlags ?? {});
+    assertTags(this.#options);
     if (this.#options.restore) {
       assertRestoreOptions(this.#options.restore);
     }
@@ -158,6 +160,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
       socketPath: this.socketPath,
       runtimeDir: this.#options.runtimeDir ?? `${this.socketPath}.d`,
       detached: this.#options.detached ?? false,
+      vmmKind: this.#options.vmmKind,
+      tags: { name: this.#options.name, labels: this.#options.labels },
       confine: this.#options.confine,
       reserve: this.#options.reserve,
       queueMs: options.queueMs ?? 0,

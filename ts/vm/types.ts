@@ -1,12 +1,16 @@
+import type { VmTags } from '../config/labels.js';
 import type { IRestoreOptions } from '../config/restore.js';
 import type { Confine } from '../vmm/confinement.js';
+import type { VmmKind } from '../vmm/find.js';
 import type { VmmFlags } from '../vmm/flags.js';
 import type { PrepareFiles, Reserve } from './boot-context.js';
 import type { VmExit } from './exit.js';
 import type { ShutdownRung } from './shutdown.js';
 import type { VmState } from './state.js';
 
-export interface MicroVMOptions {
+export interface MicroVMOptions extends VmTags {
+  /** For the record: which VMM it is. */
+  vmmKind?: VmmKind | undefined;
   /** Directory (0700) of the keeper's socket and of the logs; removed when the VM ends. Default `<socketPath>.d`. */
   runtimeDir?: string | undefined;
   /** Shuts the VMM in. Default: it runs with this program's rights. */

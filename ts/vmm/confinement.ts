@@ -1,5 +1,6 @@
 import type { HostPath } from '../config/host-paths.js';
 import type { GuestSize } from './guest-size.js';
+import type { Journal } from './registry/record.js';
 
 /** What is known of a VM when its VMM is about to be shut in. */
 export interface ConfineRequest {
@@ -10,6 +11,8 @@ export interface ConfineRequest {
   /** TAP devices of the host. */
   readonly taps: readonly string[];
   readonly guest: GuestSize;
+  /** Writes down what is about to be made on the host. */
+  readonly journal: (entries: Pick<Journal, 'uid' | 'cgroup' | 'taps'>) => Promise<void>;
   readonly signal: AbortSignal;
 }
 

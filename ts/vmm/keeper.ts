@@ -2,10 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { verifiedProgram } from '../config/programs.js';
-import { isSmartVMError, SmartVMError, type SmartVMErrorCode } from '../errors.js';
+import { SmartVMError, type SmartVMErrorCode } from '../errors.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { withDeadline } from '../util/deadline.js';
 import type { ProcessIdentity } from '../util/process-identity.js';
+import { askKeeper } from './keeper-state.js';
 
 export interface KeeperOptions {
   id: string;
@@ -22,6 +23,7 @@ export interface KeeperOptions {
 /** The line that a keeper prints once its VMM is spawned. */
 interface Hello {
   keeperPid: number;
+  keeperStartTime: string;
   vmmPid: number;
   vmmStartTime: string;
   bootId: string;
@@ -29,7 +31,7 @@ interface Hello {
 }
 
 export interface Keeper {
-  readonly keeperPid: number;
+  readonly process: ProcessIdentity;
   readonly vmm: ProcessIdentity;
   /** Settles when the keeper has ended, and with it the VMM: its last word is in exit.json. */
   readonly ended: Promise<unknown>;
@@ -88,9 +90,13 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
     for (const handle of handles as { unref?: () => void }[]) {
       handle.unref?.();
     }
-    const { keeperPid, vmmPid: pid, vmmStartTime: startTime, bootId } = hello;
+    const { keeperPid, keeperStartTime, vmmPid, vmmStartTime, bootId } = hello;
     const end = () => endKeeper(child, ended);
-    return { keeperPid, vmm: { pid, startTime, bootId }, ended, client, console, end };
+    return {
+      process: { pid: keeperPid, startTime: keeperStartTime, bootId },
+      vmm: { pid: vmmPid, startTime: vmmStartTime, bootId },
+      ...{ ended, client, console, end },
+    };
   } catch (error) {
     child.kill('SIGKILL');
     throw error;
@@ -119,17 +125,9 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
   }
 }
 
-/** True while the keeper of a runtime directory answers: its socket refuses once it is dead. */
+/** True while the keeper of a runtime directory is there: its socket refuses once it is dead. */
 export async function isKeeperAlive(runtimeDir: string): Promise<boolean> {
-  const client = new SocketClient({ socketPath: join(runtimeDir, 'keeper.sock') });
-  try {
-    await client.get('/');
-    return true;
-  } catch (error) {
-    return !isSmartVMError(error, 'API_UNREACHABLE');
-  } finally {
-    await client.destroy();
-  }
+  return (await askKeeper(runtimeDir)) !== 'gone';
 }
 
 /** A VMM that its guest has taken over can read its environment: tokens of this program's are not in it. */

@@ -11,6 +11,7 @@ import type { Confinement } from './confinement.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
 import { type Keeper, startKeeper } from './keeper.js';
 import { Readiness } from './readiness.js';
+import type { VmRecord } from './registry/record.js';
 import { tailLines } from './tail.js';
 
 export interface VmmProcessOptions {
@@ -84,7 +85,12 @@ export class VmmProcess {
   }
 
   get keeperPid(): number {
-    return this.#keeper.keeperPid;
+    return this.#keeper.process.pid;
+  }
+
+  /** Who keeper and VMM are, whatever becomes of their pids. */
+  get processes(): NonNullable<VmRecord['processes']> {
+    return { keeper: this.#keeper.process, vmm: this.#keeper.vmm };
   }
 
   /** How it ended; undefined while it lives. */

@@ -25,7 +25,9 @@ type api struct {
 	server *http.Server
 	// Holds a token while nobody writes to the console.
 	console chan struct{}
-	exited  chan struct{}
+	// Taken by whoever watches the owner.
+	detach chan struct{}
+	exited chan struct{}
 	// exit.json's content, to be read once exited is closed.
 	exit []byte
 }
@@ -53,7 +55,7 @@ func listen(path string) (net.Listener, error) {
 }
 
 func serve(listener net.Listener, id string, vmm *vmm) *api {
-	a := &api{id: id, vmm: vmm, console: make(chan struct{}, 1), exited: make(chan struct{})}
+	a := &api{id: id, vmm: vmm, console: make(chan struct{}, 1), detach: make(chan struct{}), exited: make(chan struct{})}
 	a.console <- struct{}{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.getState)
@@ -61,6 +63,7 @@ func serve(listener net.Listener, id string, vmm *vmm) *api {
 	mux.HandleFunc("GET /console", a.getConsole)
 	mux.HandleFunc("PUT /console", a.putConsole)
 	mux.HandleFunc("PUT /signal", a.putSignal)
+	mux.HandleFunc("PUT /detached", a.putDetached)
 	mux.HandleFunc("PUT /mounts", a.putMount)
 	mux.HandleFunc("DELETE /mounts", a.deleteMount)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -175,6 +178,17 @@ func (a *api) putSignal(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// putDetached answers once the end of the owner is nothing to the VM any more.
+func (a *api) putDetached(w http.ResponseWriter, r *http.Request) {
+	select {
+	case a.detach <- struct{}{}:
+		w.WriteHeader(http.StatusNoContent)
+	case <-a.exited:
+		fault(w, http.StatusConflict, "The VMM has ended")
+	case <-r.Context().Done():
+	}
 }
 
 func fault(w http.ResponseWriter, status int, message string) {

@@ -91,6 +91,8 @@ func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
 	var kill <-chan time.Time
 	for running := true; running; {
 		select {
+		case <-api.detach:
+			gone = nil
 		case <-gone:
 			reason, gone = "owner-gone", nil
 			vmm.signal(unix.SIGTERM)
@@ -115,7 +117,7 @@ func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
 	}
 	api.finish(exit)
 	if reason == "owner-gone" {
-		if err := removeTree(o.Dir); err != nil {
+		if err := removeOrphan(o.Dir); err != nil {
 			fmt.Fprintln(os.Stderr, "smartvm-keeper:", err)
 		}
 	}

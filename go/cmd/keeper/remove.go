@@ -1,12 +1,40 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
+
+	"smartvm.dev/go/internal/procid"
 )
 
-// removeTree removes a directory, but never what is mounted in it.
+// removeOrphan removes the directory of a VM whose owner is gone. One whose record names things outside it stays: who
+// undoes those has to know of them.
+func removeOrphan(dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, "vm.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return removeTree(dir)
+	}
+	if err != nil {
+		return err
+	}
+	var record struct {
+		Journal struct{ Taps, Sockets, Folders []string }
+	}
+	if err := json.Unmarshal(text, &record); err != nil {
+		return fmt.Errorf("%s is left: its record: %w", dir, err)
+	}
+	if j := record.Journal; len(j.Taps)+len(j.Sockets)+len(j.Folders) > 0 {
+		return nil
+	}
+	return removeTree(dir)
+}
+
+// removeTree removes a directory, but never what is mounted in it. Nobody sees a part of it under its name.
 func removeTree(dir string) error {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -19,5 +47,14 @@ func removeTree(dir string) error {
 			return fmt.Errorf("%s is left: something is mounted on %s", dir, fields[4])
 		}
 	}
-	return os.RemoveAll(dir)
+	startTime, err := procid.StartTime(os.Getpid())
+	if err != nil {
+		return err
+	}
+	// What a process that is dead by then has left under such a name, the next program removes.
+	gone := filepath.Join(filepath.Dir(dir), fmt.Sprintf(".gone-%d-%s-%x", os.Getpid(), startTime, os.Getppid()))
+	if err := os.Rename(dir, gone); err != nil {
+		return err
+	}
+	return os.RemoveAll(gone)
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { readFile, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
@@ -26,6 +26,11 @@ const REMOVE_POLL_MS = 5;
 /** What v1 calls them. */
 const V1_NAMES: Readonly<Record<Controller, string>> = { memory: 'memory', cpu: 'cpu', pids: 'pids', io: 'blkio' };
 
+/** No other VM's while the uid is leased. */
+export function cgroupName(id: string, uid: number): string {
+  return `${id}.${uid}`;
+}
+
 /** The cgroups of one VM, one in each hierarchy. */
 export interface VmCgroups {
   readonly directories: readonly string[];
@@ -50,7 +55,7 @@ export async function makeCgroups(
   }
   const directories: string[] = [];
   const remove = async () => {
-    await Promise.all(directories.map(removeDirectory));
+    await Promise.all(directories.map(removeCgroup));
   };
   try {
     for (const hierarchy of hierarchies) {
@@ -66,6 +71,15 @@ export async function makeCgroups(
     });
   }
   return { directories, remove };
+}
+
+/** Those of a VM that are there, in whatever hierarchy. */
+export async function cgroupsNamed(name: string, mountinfo = '/proc/self/mountinfo'): Promise<string[]> {
+  const lines = (await readFile(mountinfo, 'utf8')).split('\n').map((line) => line.split(' - '));
+  const mounts = lines
+    .filter(([, after = '']) => /^cgroup2? /.test(after))
+    .map(([before = '']) => before.split(' ')[4]);
+  return mounts.flatMap((mount) => (mount === undefined ? [] : [join(mount, PARENT, name)])).filter(existsSync);
 }
 
 async function findHierarchies(mountinfo: string): Promise<Hierarchy[]> {
@@ -120,7 +134,7 @@ async function makeAnew(directory: string): Promise<void> {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
       throw error;
     }
-    await removeDirectory(directory); // a crash left it: whoever has the uid now has the name
+    await removeCgroup(directory); // a crash left it: whoever has the uid now has the name
     mkdirSync(directory);
   }
 }
@@ -149,7 +163,7 @@ function enable(folder: string, controllers: readonly Controller[]): void {
  * The kernel removes no cgroup that has a process, be it one that has ended and is not yet reaped. Nothing lives there any more, for
  * the VMM was the first process of its namespace; so it is a matter of moments.
  */
-async function removeDirectory(path: string): Promise<void> {
+export async function removeCgroup(path: string): Promise<void> {
   for (const deadline = performance.now() + REMOVE_MS; ; await delay(REMOVE_POLL_MS)) {
     try {
       return await rmdir(path);

@@ -12,7 +12,7 @@ import type { Vmm } from '../find.js';
 import { findJailer } from '../jailer.js';
 import { openLeaseDirectory } from '../lease-directory.js';
 import { vmmFolder } from '../vm-folder.js';
-import { makeCgroups } from './cgroups.js';
+import { cgroupName, makeCgroups } from './cgroups.js';
 import { assertSocketsOnly, ownEntries, seal } from './folders.js';
 import { cgroupLimits } from './limits.js';
 import { assertStatic } from './static-executable.js';
@@ -59,8 +59,11 @@ class Jail {
     const limits = this.#options.limits ?? {};
     const request = { id, executable: this.#vmm.path, uid, base, paths, limits };
     const view = this.#vmm.kind === 'firecracker' ? firecrackerView(request, jailer) : qemuView(request);
-    const cgroups = await this.#makeCgroups(uid, paths);
-    await this.#makeTaps(uid);
+    const cgroup = this.#options.cgroups === 'none' ? undefined : cgroupName(id, uid);
+    const taps = this.#request.taps.filter((name) => !existsSync(`/sys/class/net/${name}`));
+    await this.#request.journal({ uid, cgroup, taps });
+    const cgroups = cgroup === undefined ? [] : await this.#makeCgroups(cgroup, paths);
+    await this.#makeTaps(taps, uid);
     signal.throwIfAborted();
     const stderrPath = join(this.#folder, 'stderr');
     const specPath = join(runtimeDir, 'jail.json');
@@ -119,20 +122,17 @@ class Jail {
     return [{ path: this.#folder, access: 'write' }, ...others.filter(({ path }) => existsSync(path))];
   }
 
-  async #makeCgroups(uid: number, paths: readonly HostPath[]): Promise<readonly string[]> {
-    if (this.#options.cgroups === 'none') {
-      return [];
-    }
-    const { id, guest } = this.#request;
+  async #makeCgroups(name: string, paths: readonly HostPath[]): Promise<readonly string[]> {
+    const { guest } = this.#request;
     const limits = cgroupLimits(this.#vmm.kind, guest, this.#options.limits ?? {}, paths);
-    const { directories, remove } = await makeCgroups(`${id}.${uid}`, limits);
+    const { directories, remove } = await makeCgroups(name, limits);
     this.#cleanup.push('cgroups', remove);
     return directories;
   }
 
   /** As a VMM of root's does it: a TAP that is not there is made, and goes with the VM. */
-  async #makeTaps(uid: number): Promise<void> {
-    for (const tap of this.#request.taps.filter((name) => !existsSync(`/sys/class/net/${name}`))) {
+  async #makeTaps(taps: readonly string[], uid: number): Promise<void> {
+    for (const tap of taps) {
       await run('ip', ['tuntap', 'add', 'dev', tap, 'mode', 'tap', 'user', String(uid), 'vnet_hdr']);
       this.#cleanup.push(`tap ${tap}`, () => run('ip', ['link', 'delete', 'dev', tap]));
     }

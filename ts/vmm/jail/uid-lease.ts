@@ -58,18 +58,16 @@ function* uidsOf({ first, count }: UidRange): Iterable<string> {
 }
 
 async function withoutProcess(uids: readonly string[]): Promise<readonly string[]> {
-  const running = await uidsOfProcesses();
+  const running = new Set([...(await uidsByProcess()).values()].flat());
   return uids.filter((uid) => !running.has(uid));
 }
 
-/** Every uid by which a process of the host runs: real, effective, saved and of the file system. */
-async function uidsOfProcesses(): Promise<ReadonlySet<string>> {
+/** The uids by which each process of the host runs: real, effective, saved and of the file system. */
+export async function uidsByProcess(): Promise<ReadonlyMap<number, readonly string[]>> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const uids = await Promise.all(
-    pids.map(async (pid) => {
-      const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => ''); // it has ended meanwhile
-      return /^Uid:\t(.*)$/m.exec(status)?.[1]?.split('\t') ?? [];
-    }),
-  );
-  return new Set(uids.flat());
+  const entries = pids.map(async (pid) => {
+    const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => ''); // it has ended meanwhile
+    return [Number(pid), /^Uid:\t(.*)$/m.exec(status)?.[1]?.split('\t') ?? []] as const;
+  });
+  return new Map(await Promise.all(entries));
 }

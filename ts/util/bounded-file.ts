@@ -30,8 +30,8 @@ export async function withBoundedFile<T>(
 }
 
 /** The text of a small regular file, under the rules of {@link withBoundedFile}. */
-export async function readBoundedText(path: string, maxBytes: number): Promise<string> {
-  return await withBoundedFile(path, { maxBytes, followLink: true }, async (file) => {
+export async function readBoundedText(path: string, maxBytes: number, followLink = true): Promise<string> {
+  return await withBoundedFile(path, { maxBytes, followLink }, async (file) => {
     const buffer = Buffer.alloc(maxBytes + 1);
     let length = 0;
     // A file that grows meanwhile is still bounded: one byte over the limit is enough to know.

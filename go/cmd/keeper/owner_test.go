@@ -1,0 +1,42 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestAVMThatIsDetachedLaterOutlivesItsOwner(t *testing.T) {
+	k := start(t, "echo up; read line; exit 3")
+	k.waitLine("up")
+	k.call("PUT", "/detached", "", 204)
+	k.owner.Close()
+	k.call("PUT", "/detached", "", 204)
+	k.call("PUT", "/console", "go\n", 204)
+	k.wait()
+	wantCode(t, k.exitFile(), 3)
+}
+
+func TestTheDirectoryStaysWhereItsRecordNamesThingsOutside(t *testing.T) {
+	for record, stays := range map[string]bool{
+		`{"journal":{"taps":[],"sockets":[],"folders":[]}}`:            false,
+		`{"journal":{"taps":["tap7"],"sockets":[],"folders":[]}}`:      true,
+		`{"journal":{"taps":[],"sockets":["/tmp/a"],"folders":[]}}`:    true,
+		`{"journal":{"taps":[],"sockets":[],"folders":["/tmp/snap"]}}`: true,
+		`{"journal`: true,
+	} {
+		t.Run(fmt.Sprintf("%.60s", record), func(t *testing.T) {
+			k := start(t, "echo up; exec sleep 60")
+			k.waitLine("up")
+			if err := os.WriteFile(filepath.Join(k.dir, "vm.json"), []byte(record), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			k.owner.Close()
+			k.wait()
+			if _, err := os.Stat(k.dir); os.IsNotExist(err) == stays {
+				t.Fatal("stays:", !stays)
+			}
+		})
+	}
+}

@@ -1,0 +1,63 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { SmartVMError } from '../../errors.js';
+import { currentProcess, processIdentity } from '../../util/process-identity.js';
+import { mountsBelow } from './mounts.js';
+
+/**
+ * Folders beside the VMs' on their way in (`new`) or out (`gone`). Their names say whose work they are: what a program that is
+ * dead has left so is nobody's.
+ */
+type Passing = 'new' | 'gone';
+
+const NAME = /^\.(?:new|gone)-(\d+)-(\d+)-[0-9a-f]+$/;
+
+async function passingName(kind: Passing): Promise<string> {
+  const { pid, startTime } = await currentProcess();
+  return `.${kind}-${pid}-${startTime}-${randomBytes(4).toString('hex')}`;
+}
+
+/** Makes an empty folder beside `path`, to become it when it is whole. */
+export async function makePassingFolder(path: string): Promise<string> {
+  const folder = join(dirname(path), await passingName('new'));
+  await mkdir(folder, { mode: 0o700 });
+  return folder;
+}
+
+/**
+ * Removes a directory whole: nobody sees a part of it under its name. Links in it are not followed, and where something is mounted in
+ * it, it stays. @throws SmartVMError CLEANUP_FAILED
+ */
+export async function removeDirectory(path: string): Promise<void> {
+  const [mount] = await mountsBelow(path);
+  if (mount !== undefined) {
+    throw new SmartVMError('CLEANUP_FAILED', `${path} stays: something is mounted on ${mount}; unmount it`, {
+      details: { path, mount },
+    });
+  }
+  const gone = join(dirname(path), await passingName('gone'));
+  try {
+    await rename(path, gone);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      return;
+    }
+    throw error;
+  }
+  await rm(gone, { recursive: true, force: true });
+}
+
+/** Those in a runtime directory whose program has died. */
+export async function abandonedFolders(runtimeRoot: string): Promise<string[]> {
+  const names = await readdir(runtimeRoot).catch(() => []);
+  const abandoned = await Promise.all(
+    names.map(async (name) => ((await isAbandoned(name)) ? [join(runtimeRoot, name)] : [])),
+  );
+  return abandoned.flat();
+}
+
+async function isAbandoned(name: string): Promise<boolean> {
+  const [, pid, startTime] = NAME.exec(basename(name)) ?? [];
+  return pid !== undefined && (await processIdentity(Number(pid)))?.startTime !== startTime;
+}

@@ -1,0 +1,88 @@
+import { rm } from 'node:fs/promises';
+import { SmartVMError } from '../../errors.js';
+import { deadLeases } from './leases.js';
+import { mountsBelow } from './mounts.js';
+import { abandonedFolders } from './passing-folder.js';
+import { lockReclaim, reclaimLocked } from './reclaim.js';
+import { type Remnant, remnantsOf } from './remnants.js';
+import { type RecordEntry, scanRecords, type UnreadableEntry } from './scan.js';
+import { standingOf } from './standing.js';
+
+export interface PruneOptions {
+  /** Only says what would be undone. Default false. */
+  dryRun?: boolean | undefined;
+}
+
+/** Something that a dead VM had, or a program that died in the middle of making or removing one. */
+export type PrunedThing = Pick<Remnant, 'kind' | 'name'>;
+
+export interface PrunedVm {
+  readonly id: string;
+  readonly path: string;
+  /** In the order in which they are undone. */
+  readonly things: readonly PrunedThing[];
+  /** CLEANUP_FAILED: some of it is left, and is tried again by the next. */
+  readonly error?: SmartVMError;
+}
+
+export interface PruneReport {
+  readonly vms: readonly PrunedVm[];
+  /** What belongs to no VM's directory any more. */
+  readonly others: readonly PrunedThing[];
+  /** Directories that are left alone: nothing can be said of them. */
+  readonly unreadable: readonly UnreadableEntry[];
+}
+
+/** Undoes what dead VMs have left below a runtime directory, and the leases that nobody holds. */
+export async function prune(runtimeRoot: string, { dryRun = false }: PruneOptions = {}): Promise<PruneReport> {
+  const { vms, others, unreadable } = await pruneDirectories(runtimeRoot, dryRun);
+  // Those of the VMs are gone with them, or in their lists.
+  const known = new Set(vms.flatMap(({ things }) => things.map(nameOf)));
+  const leases = (await deadLeases()).filter((lease) => !known.has(nameOf(lease)));
+  if (!dryRun) {
+    await Promise.all(leases.map((lease) => lease.remove()));
+  }
+  return { vms, others: [...others, ...leases.map(plain)], unreadable };
+}
+
+/** As {@link prune}, without the leases, which whoever needs one takes from the dead. When there is nothing, it costs a look. */
+export async function pruneDirectories(runtimeRoot: string, dryRun = false): Promise<PruneReport> {
+  const { records, unreadable } = await scanRecords(runtimeRoot);
+  const standings = await Promise.all(records.map(({ runtimeDir, record }) => standingOf(runtimeDir, record)));
+  const dead = records.filter((_entry, index) => standings[index] === 'dead');
+  const abandoned = await abandonedFolders(runtimeRoot);
+  const others = abandoned.map((name) => ({ kind: 'directory', name }) as const);
+  if (dryRun || dead.length + abandoned.length === 0) {
+    return { vms: await Promise.all(dead.map(plan)), others, unreadable };
+  }
+  await using _lock = await lockReclaim(runtimeRoot);
+  const vms: PrunedVm[] = [];
+  for (const entry of dead) {
+    vms.push(await undo(entry));
+  }
+  for (const folder of abandoned) {
+    if ((await mountsBelow(folder)).length === 0) {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+  return { vms: vms.filter(({ things, error }) => things.length > 0 || error), others, unreadable };
+}
+
+async function plan({ runtimeDir, record }: RecordEntry): Promise<PrunedVm> {
+  return { id: record.id, path: runtimeDir, things: (await remnantsOf(runtimeDir, record)).map(plain) };
+}
+
+async function undo({ runtimeDir, record }: RecordEntry): Promise<PrunedVm> {
+  const vm = { id: record.id, path: runtimeDir };
+  try {
+    return { ...vm, things: (await reclaimLocked(runtimeDir, record)).map(plain) };
+  } catch (error) {
+    if (error instanceof SmartVMError) {
+      return { ...vm, things: [], error };
+    }
+    throw error;
+  }
+}
+
+const plain = ({ kind, name }: Remnant): PrunedThing => ({ kind, name });
+const nameOf = ({ kind, name }: PrunedThing) => `${kind} ${name}`;

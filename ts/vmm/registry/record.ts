@@ -1,0 +1,150 @@
+import { isValidInterfaceName, isValidVmId } from '../../config/ids.js';
+import { tagChecks } from '../../config/labels.js';
+import type { IMicroVMConfig } from '../../config/types.js';
+import {
+  type Check,
+  flag,
+  hostPath,
+  integer,
+  isRecord,
+  list,
+  object,
+  oneOf,
+  rule,
+  text,
+} from '../../config/validation/checks.js';
+import { errorsOf } from '../../config/validation/vm-config.js';
+import type { ProcessIdentity } from '../../util/process-identity.js';
+import { parseSafeJson } from '../../util/safe-json.js';
+import type { VmmKind } from '../find.js';
+
+/** Of what this release writes. It reads no other: what it does not know it does not act on. */
+export const RECORD_VERSION = 1;
+export const MAX_RECORD_BYTES = 2 ** 20;
+
+/** What a VM has on the host outside its directory, written down before it is made. Leases are told by their own entries. */
+export interface Journal {
+  /** The VMM's own, leased. */
+  readonly uid?: number | undefined;
+  /** Name of the VM's cgroup below ours, in each hierarchy. */
+  readonly cgroup?: string | undefined;
+  /** TAPs made for the VM. */
+  readonly taps: readonly string[];
+  /** Unix sockets that the VMM makes. */
+  readonly sockets: readonly string[];
+  /** Folders in which the VMM writes a snapshot, until its files go to their places. */
+  readonly folders: readonly string[];
+}
+
+/** A VM as its directory's `vm.json` tells it to every program: who made it, what it is, and what it holds of the host. */
+export interface VmRecord {
+  readonly version: typeof RECORD_VERSION;
+  readonly id: string;
+  readonly name?: string | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** ISO 8601. For people: nothing is judged by it. */
+  readonly createdAt: string;
+  /** The program that made it. */
+  readonly owner: ProcessIdentity;
+  /** Whether the VM lives on without its owner; true once its start is through. */
+  readonly detached: boolean;
+  readonly vmm: { readonly kind?: VmmKind | undefined; readonly path: string };
+  readonly socketPath: string;
+  /** Whether it came out of a snapshot, which has the rest of the configuration. */
+  readonly restored: boolean;
+  /** Without what the metadata service holds, which may be secret. */
+  readonly config: Partial<IMicroVMConfig>;
+  readonly journal: Journal;
+  /** Once there are any. */
+  readonly processes?: { readonly keeper: ProcessIdentity; readonly vmm: ProcessIdentity } | undefined;
+}
+
+export const EMPTY_JOURNAL: Journal = { taps: [], sockets: [], folders: [] };
+
+/** Why a record is not acted on. `newer`: another release of SmartVM wrote it. */
+export type RecordProblem = 'missing' | 'newer' | 'corrupt';
+
+export class UnreadableRecord extends Error {
+  readonly problem: RecordProblem;
+
+  constructor(problem: RecordProblem, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.problem = problem;
+  }
+}
+
+/** The configuration as it may be written down. */
+export function withoutSecrets(config: Partial<IMicroVMConfig>): Partial<IMicroVMConfig> {
+  const { mmds, ...rest } = config;
+  const { contents: _secret, ...shown } = mmds ?? {};
+  return mmds === undefined ? rest : { ...rest, mmds: shown as NonNullable<IMicroVMConfig['mmds']> };
+}
+
+export function renderRecord(record: VmRecord): string {
+  return `${JSON.stringify(record, undefined, 2)}\n`;
+}
+
+/** @param id what the directory is called @throws UnreadableRecord */
+export function parseRecord(content: string, id: string): VmRecord {
+  let value: unknown;
+  try {
+    value = parseSafeJson(content);
+  } catch (cause) {
+    throw new UnreadableRecord('corrupt', `it is not the JSON of a record: ${(cause as Error).message}`, { cause });
+  }
+  const version = isRecord(value) ? value.version : undefined;
+  if (typeof version === 'number' && version > RECORD_VERSION) {
+    throw new UnreadableRecord('newer', `it is of version ${version}, and this release knows ${RECORD_VERSION}`);
+  }
+  const errors = errorsOf(record, value);
+  if (errors.length > 0) {
+    throw new UnreadableRecord('corrupt', errors.slice(0, 8).join('; '));
+  }
+  const parsed = value as VmRecord;
+  if (parsed.id !== id) {
+    throw new UnreadableRecord('corrupt', `it is of VM ${parsed.id}`);
+  }
+  return parsed;
+}
+
+const word = text({ maxBytes: 64 });
+const path = rule(
+  (value) => value.startsWith('/') && !value.includes('\0') && value.length < 4096,
+  'must be a path from the root on',
+);
+const anything: Check = (value, where, report) => {
+  if (!isRecord(value)) {
+    report(where, 'must be an object');
+  }
+};
+const identity = object<ProcessIdentity>(
+  { pid: integer(1), startTime: rule((ticks) => /^\d{1,20}$/.test(ticks), 'must be a number of ticks'), bootId: word },
+  ['pid', 'startTime', 'bootId'],
+);
+
+const record = object<VmRecord>(
+  {
+    version: integer(RECORD_VERSION, RECORD_VERSION),
+    id: rule(isValidVmId, 'must be the id of a VM'),
+    ...tagChecks,
+    createdAt: word,
+    owner: identity,
+    detached: flag,
+    vmm: object<VmRecord['vmm']>({ kind: oneOf('firecracker', 'qemu'), path: hostPath }, ['path']),
+    socketPath: path,
+    restored: flag,
+    config: anything,
+    journal: object<Journal>(
+      {
+        uid: integer(1, 2 ** 32 - 2),
+        cgroup: rule((name) => /^[\w-]+\.\d+$/.test(name), 'must be the name of a cgroup'),
+        taps: list(rule(isValidInterfaceName, 'must be the name of an interface')),
+        sockets: list(path),
+        folders: list(path),
+      },
+      ['taps', 'sockets', 'folders'],
+    ),
+    processes: object<NonNullable<VmRecord['processes']>>({ keeper: identity, vmm: identity }, ['keeper', 'vmm']),
+  },
+  ['version', 'id', 'createdAt', 'owner', 'detached', 'vmm', 'socketPath', 'restored', 'config', 'journal'],
+);
