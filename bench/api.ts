@@ -1,9 +1,9 @@
 // `npm run bench:api`: what SmartVM adds to a bare node:http and to a Firecracker driven by hand. Needs a KVM for the toy
 // guest, and SMARTVM_FIRECRACKER; without, the requests alone are measured, on smartvm-qemu.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { SmartVM } from '../ts/smartvm.js';
 import { PACKAGE_ROOT } from '../ts/util/package-root.js';
 import type { MicroVM } from '../ts/vm/micro-vm.js';
@@ -11,6 +11,8 @@ import { BareClient, bootByHand } from './firecracker-by-hand.js';
 
 const REQUESTS = 3_000;
 const BOOTS = 30;
+/** What a jail may cost a start. */
+const JAIL_MS = 10;
 const VMS = 200;
 const AT_ONCE = 20;
 
@@ -56,9 +58,12 @@ function print(what: string, ours: number, baseline: number, target: number): vo
 }
 
 const executable = process.env.SMARTVM_FIRECRACKER ?? join(PACKAGE_ROOT, 'bin/smartvm-qemu');
-await using smartvm = new SmartVM({ runtimeDir: join(scratch, 'run'), firecrackerBinaryPath: executable });
+const canJail = process.getuid?.() === 0 && existsSync(join(dirname(executable), 'jailer'));
+const options = { runtimeDir: join(scratch, 'run'), firecrackerBinaryPath: executable };
+await using unjailed = new SmartVM({ ...options, jail: false });
+await using jailed = new SmartVM({ ...options, jail: canJail });
 
-async function boot(): Promise<MicroVM> {
+async function boot(smartvm = unjailed): Promise<MicroVM> {
   const vm = await smartvm.createVM({
     bootSource: { kernelImagePath: kernel },
     machineConfig: { memSizeMib: 32 },
@@ -102,6 +107,26 @@ async function benchBoots(): Promise<number> {
   return median(ours ?? []);
 }
 
+async function benchJail(): Promise<void> {
+  const [plain, walled]: number[][] = [[], []];
+  for (let index = 0; index <= BOOTS; index++) {
+    for (const [times, smartvm] of [
+      [plain, unjailed],
+      [walled, jailed],
+    ] as const) {
+      const begin = performance.now();
+      const vm = await boot(smartvm);
+      times?.push(performance.now() - begin);
+      await vm.cleanup();
+    }
+  }
+  const [without, within] = [median(plain?.slice(1) ?? []), median(walled?.slice(1) ?? [])];
+  const verdict = within - without <= JAIL_MS ? 'met' : 'MISSED';
+  console.log(
+    `jailed create and start p50: ${(within - without).toFixed(1)} ms more than ${without.toFixed(1)} ms, target ${JAIL_MS} ms ${verdict}`,
+  );
+}
+
 async function benchMany(alone: number): Promise<void> {
   let left = VMS;
   const worker = async () => {
@@ -115,4 +140,8 @@ async function benchMany(alone: number): Promise<void> {
 }
 
 await benchRequests();
-await benchMany(await benchBoots());
+const alone = await benchBoots();
+if (canJail) {
+  await benchJail();
+}
+await benchMany(alone);

@@ -151,6 +151,22 @@ describe('smartvm run', () => {
     },
   );
 
+  it.runIf(process.getuid?.() === 0)('jails the VMM, and does not with --no-jail', async () => {
+    await using smartvm = await Smartvm.open();
+    for (const [args, jailed] of [
+      [[], true],
+      [['--no-jail'], false],
+    ] as const) {
+      const child = smartvm.spawn('run', ...args, '-i', '--', 'sh', '-c', 'echo ready; cat');
+      await once(child.stdout, 'data');
+      const files = await readdir(smartvm.runtimeDir, { recursive: true });
+      expect(files.some((name) => name.endsWith('/jail.json'))).toBe(jailed);
+      child.stdin.end();
+      expect(await once(child, 'close')).toEqual([0, null]);
+    }
+    expect(await smartvm.leftovers()).toEqual([]);
+  });
+
   it('ends when the reader of its output has gone', async () => {
     await using smartvm = await Smartvm.open();
     const child = smartvm.spawn('run', '--', 'yes');

@@ -37,11 +37,35 @@ describe.each(VMMS)('the VMs of $name', (vmm) => {
       const checks = ['vm-limits', 'vm-namespaces', 'vm-no-new-privs', 'vm-seccomp', 'vm-user'];
       expect(Object.keys(seen).sort()).toEqual(checks);
     }
+    if (vmm.jail) {
+      const jailed = [...Object.values(ofVm(findings, 'one')), ...Object.values(ofVm(findings, 'other'))];
+      expect(jailed.filter(({ verdict }) => verdict !== 'ok')).toEqual([]);
+    }
     await one.vm.cleanup();
     const { stdout } = await doctor(['--json'], { SMARTVM_RUNTIME_DIR: bench.runtimeDir });
     const { findings: later } = JSON.parse(stdout) as { findings: Finding[] };
     expect(ofVm(later, 'one')).toEqual({});
     expect(ofVm(later, 'other')).toEqual(ofVm(findings, 'other'));
+  });
+});
+
+describe.skipIf(process.getuid?.() !== 0).each(VMMS)('an unjailed VM of $name', (vmm) => {
+  test('is seen for what it lacks', async () => {
+    await using open = await ToyBench.open({ ...vmm, jail: false });
+    const { vm } = await open.boot({ id: 'open' });
+    await vm.pause();
+    const seen = ofVm(await open.smartvm.doctor(), 'open');
+    expect(seen['vm-user']).toMatchObject({ verdict: 'fail', detail: expect.stringContaining('it runs as root') });
+    expect(seen['vm-seccomp']).toMatchObject({ verdict: 'ok' });
+    expect(seen['vm-limits']).toMatchObject({
+      verdict: 'warn',
+      detail: 'its memory is not limited; its number of processes is not limited',
+    });
+    expect(seen['vm-namespaces']).toMatchObject({
+      verdict: 'warn',
+      detail: "mnt, pid, ipc: it shares the host's",
+      remedy: expect.stringContaining('jailed'),
+    });
   });
 });
 

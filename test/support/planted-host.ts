@@ -83,8 +83,13 @@ export class PlantedHost implements AsyncDisposable {
 
   /** A shell script on the host's PATH. */
   async program(name: string, line: string): Promise<void> {
-    await this.plant(`/usr/bin/${name}`, `#!/bin/sh\n${line}\n`);
-    await chmod(this.at(`/usr/bin/${name}`), 0o755);
+    await this.executable(`/usr/bin/${name}`, line);
+  }
+
+  /** A shell script. */
+  async executable(path: string, line: string): Promise<void> {
+    await this.plant(path, `#!/bin/sh\n${line}\n`);
+    await chmod(this.at(path), 0o755);
   }
 
   /** What listens on a keeper's socket; without an answer it listens and says nothing. */

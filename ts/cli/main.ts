@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PACKAGE_ROOT } from '../util/package-root.js';
-import { printable } from './printable.js';
+import { reportError } from './report.js';
 
 /** Docker's: the program itself failed, rather than the command that it ran. */
 const EXIT_FAILED = 125;
@@ -32,10 +32,4 @@ export async function main(args: readonly string[]): Promise<number> {
 
 function version(): string {
   return (JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8')) as { version: string }).version;
-}
-
-/** One line of what happened, with the code to look up; what a guest printed is in it and is escaped. */
-function reportError(error: unknown): void {
-  const { code, message } = error as { code?: string; message?: string };
-  console.error(printable(`smartvm: ${message ?? String(error)}${code ? ` [${code}]` : ''}`));
 }

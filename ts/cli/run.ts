@@ -5,6 +5,7 @@ import type { ImageProgress } from '../images/image-manager.js';
 import { delay } from '../util/deadline.js';
 import { type Interrupt, watchInterrupts } from './interrupt.js';
 import { printable } from './printable.js';
+import { reportWarnings } from './report.js';
 
 interface RunOptions {
   image: string;
@@ -13,6 +14,8 @@ interface RunOptions {
   timeout?: number;
   queue?: number;
   interactive?: boolean;
+  /** False with `--no-jail`. */
+  jail: boolean;
 }
 
 /** Debian's kernel and the agent do not start in less. */
@@ -31,6 +34,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option('--timeout <seconds>', 'end the command after this many seconds, with exit code 124', seconds)
     .option('--queue <seconds>', 'wait up to this many seconds where the host has no room for the VM', seconds)
     .option('-i, --interactive', "pass standard input on to the command's")
+    .option('--no-jail', "run the VMM with this user's own rights; as root, it is jailed otherwise")
     .passThroughOptions()
     .addHelpText('after', '\nExample:\n  smartvm run --memory 512 -- uname -a')
     .action(async (command: string[], options: RunOptions) => exit(await run(command, options)));
@@ -41,7 +45,8 @@ async function run(command: readonly string[], options: RunOptions): Promise<num
   using interrupt = watchInterrupts();
   const { signal } = interrupt;
   const { SmartVM } = await import('../smartvm.js'); // not for the help
-  await using smartvm = new SmartVM();
+  await using _warnings = reportWarnings();
+  await using smartvm = new SmartVM(options.jail ? {} : { jail: false });
   try {
     const vm = await smartvm.launch({
       image: options.image,

@@ -9,7 +9,7 @@ import { type FileRecord, fingerprintSync, recordFile, sameFingerprint } from '.
 import { defaultDataDir } from './directories.js';
 
 /** What comes with the package beside JavaScript: a folder of go/cmd each, built for every architecture. */
-export type Program = 'agent' | 'confine' | 'keeper';
+export type Program = 'agent' | 'confine' | 'keeper' | 'launch';
 
 type Sums = Readonly<Record<string, string>>;
 type Records = Readonly<Record<string, FileRecord>>;

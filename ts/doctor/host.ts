@@ -1,9 +1,10 @@
 import { constants, readdirSync, readFileSync, readlinkSync, type Stats, type StatsFs } from 'node:fs';
 import { access, lstat, open, statfs } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { defaultDataDir, defaultRuntimeDir } from '../config/directories.js';
 import { type FindVmmOptions, findVmm, type Vmm } from '../vmm/find.js';
 import { kvmProblem } from '../vmm/host.js';
+import { newestFirecracker, releaseFolder } from '../vmm/release-files.js';
 
 export interface HostOptions extends FindVmmOptions {
   /** Default: as `SmartVMOptions` has it. */
@@ -117,7 +118,14 @@ export class Host {
   /** @throws SmartVMError VMM_NOT_FOUND */
   async findVmm(): Promise<Vmm> {
     const { vmm, firecrackerBinaryPath } = this.#options;
-    return await (this.#options.findVmm ?? findVmm)({ vmm, firecrackerBinaryPath });
+    return await (this.#options.findVmm ?? findVmm)({ vmm, firecrackerBinaryPath, dataDir: this.dataDir });
+  }
+
+  /** The newest Firecracker that `smartvm install` has fetched. */
+  get fetchedFirecracker(): string | undefined {
+    const folder = releaseFolder(this.dataDir);
+    const newest = newestFirecracker(this.at(folder));
+    return newest && join(folder, basename(newest.path));
   }
 }
 

@@ -1,5 +1,6 @@
-import { basename, dirname, join } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { hostArch } from '../vmm/host.js';
+import { jailerPaths } from '../vmm/jailer.js';
 import { versionOfExecutable } from '../vmm/version.js';
 import { type Host, perHost } from './host.js';
 
@@ -30,28 +31,34 @@ export const programsOf = perHost(async (host: Host): Promise<Programs> => {
     host.which(`qemu-system-${hostArch()}`).then((path) => inspect(host, path)),
   ]);
   const chosen = !(vmm instanceof Error) && vmm.kind === 'firecracker' ? vmm.path : undefined;
-  const firecracker = chosen ?? (await host.which('firecracker'));
-  const [firecrackerProgram, jailer] = await Promise.all([
-    inspect(host, firecracker),
-    findJailer(host, firecracker).then((path) => inspect(host, path)),
-  ]);
+  const firecracker = await inspect(host, chosen ?? (await host.which('firecracker')) ?? host.fetchedFirecracker);
   return {
     ...(vmm instanceof Error ? { vmm: undefined, vmmProblem: vmm.message } : { vmm: vmm.kind }),
-    firecracker: firecrackerProgram,
-    jailer,
+    firecracker,
+    jailer: await findJailer(host, firecracker),
     qemu,
   };
 });
 
-/** The jailer beside Firecracker, under the name that it has in a release too, or else on PATH. */
-async function findJailer(host: Host, firecracker: string | undefined): Promise<string | undefined> {
-  if (firecracker !== undefined) {
-    const sibling = join(dirname(firecracker), basename(firecracker).replace('firecracker', 'jailer'));
-    if (sibling !== firecracker && (await host.isExecutable(sibling))) {
-      return sibling;
+/** The one that VMs are jailed by: the first of Firecracker's version; where none is, the first. */
+async function findJailer(host: Host, firecracker: Program | undefined): Promise<Program | undefined> {
+  const onPath = await host.which('jailer');
+  const paths = firecracker === undefined ? [onPath ?? []].flat() : jailerPaths(await both(host, firecracker), onPath);
+  let first: Program | undefined;
+  for (const path of paths) {
+    const jailer = (await host.isExecutable(path)) ? await inspect(host, path) : undefined;
+    if (jailer !== undefined && jailer.version === firecracker?.version) {
+      return jailer;
     }
+    first ??= jailer;
   }
-  return await host.which('jailer');
+  return first;
+}
+
+/** A program's path, and where that leads. */
+async function both(host: Host, { path }: Program): Promise<string[]> {
+  const target = await host.link(path);
+  return target === undefined ? [path] : [path, resolve(dirname(path), target)];
 }
 
 async function inspect(host: Host, path: string | undefined): Promise<Program | undefined> {

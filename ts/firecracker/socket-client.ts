@@ -144,7 +144,11 @@ function parseJson(text: string, call: ApiCall, status: number): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new ApiError('API_BAD_ANSWER', `the answer is not JSON: ${text.slice(0, 200)}`, call, { cause, status });
+    // What the metadata service holds may be secret; V8's message of the cause quotes it too.
+    const isSecret = call.path === '/mmds';
+    const said = isSecret ? '' : `: ${text.slice(0, 200)}`;
+    const options = isSecret ? { status } : { cause, status };
+    throw new ApiError('API_BAD_ANSWER', `the answer is not JSON${said}`, call, options);
   }
 }
 

@@ -13,7 +13,7 @@ export function commandVector(command: string | readonly string[], shell = false
   if (!shell) {
     throw new SmartVMError(
       'INVALID_OPTION',
-      `a command is an argument vector, such as ['ls', '-l']; for a shell's command line pass { shell: true }: ${command}`,
+      "a command is an argument vector, such as ['ls', '-l']; for a shell's command line pass { shell: true }",
     );
   }
   return ['/bin/sh', '-c', command];

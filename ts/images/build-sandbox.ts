@@ -18,6 +18,11 @@ export async function runInBuildSandbox(tool: string, args: readonly string[], o
   });
 }
 
+/** What {@link runInBuildSandbox} runs beside the tool. */
+export function buildSandboxTools(): string[] {
+  return ['setpriv', 'unshare', ...(userNamespace().length > 0 ? ['newuidmap'] : [])];
+}
+
 /** Removes a build's folder, with the files in it that belong to subordinate ids. */
 export async function removeBuild(path: string): Promise<void> {
   if (userNamespace().length > 0) {

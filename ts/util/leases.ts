@@ -55,7 +55,7 @@ export async function acquireLease(options: LeaseOptions): Promise<Lease | undef
 
 async function take({ directory, holder }: LeaseOptions, name: string): Promise<Lease | undefined> {
   const path = join(directory, name);
-  if (!(await writeHolder(path, holder))) {
+  if (!writeHolder(path, holder)) {
     return undefined;
   }
   let released: Promise<void> | undefined;

@@ -1,3 +1,4 @@
+import { lstatSync } from 'node:fs';
 import { chmod, lstat, mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { SmartVMError } from '../errors.js';
@@ -8,6 +9,10 @@ import { SmartVMError } from '../errors.js';
  */
 export async function ensurePrivateDirectory(directory: string): Promise<void> {
   const path = resolve(directory); // without the slash at the end behind which lstat(2) would follow a link
+  const state = stateOf(path);
+  if (state !== undefined && state === FOUND_PRIVATE.get(path)) {
+    return;
+  }
   await mkdir(path, { recursive: true, mode: 0o700 }).catch(async (cause: NodeJS.ErrnoException) => {
     // What is there, and is no directory, is judged below.
     if (!(await lstat(path).catch(() => undefined))) {
@@ -27,5 +32,18 @@ export async function ensurePrivateDirectory(directory: string): Promise<void> {
   }
   if ((stat.mode & 0o777) !== 0o700) {
     await chmod(path, 0o700);
+  }
+  FOUND_PRIVATE.set(path, stateOf(path));
+}
+
+/** Directories as they were when they were found private: every start of a VM asks for some. */
+const FOUND_PRIVATE = new Map<string, string | undefined>();
+
+function stateOf(path: string): string | undefined {
+  try {
+    const { dev, ino, mode, uid } = lstatSync(path);
+    return [dev, ino, mode, uid].join(':');
+  } catch {
+    return undefined; // it is to be made, or the making says what is wrong
   }
 }

@@ -4,6 +4,7 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SmartVMError } from '../errors.js';
 import { throwIfCanceled } from './deadline.js';
+import { withoutCredentials } from './redact.js';
 
 /** Debian's package for each host tool that is not part of every installation. */
 const PACKAGES: Readonly<Record<string, string>> = {
@@ -66,7 +67,7 @@ export async function run(tool: string, args: readonly string[], options: RunOpt
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     tail = (tail + text).slice(-TAIL_BYTES);
-    options.onStderr?.(text);
+    options.onStderr?.(withoutCredentials(text));
   });
   child.stdin.on('error', () => undefined); // a tool may exit without reading its input: its exit status speaks
   child.stdin.end(options.input);
@@ -90,10 +91,10 @@ export async function run(tool: string, args: readonly string[], options: RunOpt
       const how = signal ? `was ended by ${signal}` : `exited with ${code}`;
       const what = tooMuch
         ? `wrote more than ${maxOutputBytes} bytes`
-        : `${how}: ${tail.trim() || '(it said nothing)'}`;
+        : `${how}: ${withoutCredentials(tail).trim() || '(it said nothing)'}`;
       reject(
         new SmartVMError('TOOL_FAILED', `${tool} ${what}`, {
-          details: { tool, args, exitCode: code, signal },
+          details: { tool, args: args.map(withoutCredentials), exitCode: code, signal },
         }),
       );
     });

@@ -15,7 +15,7 @@ import type { VmmProcess } from '../vmm/vmm-process.js';
 export type PrepareFiles = (runtimeDir: string, signal: AbortSignal) => Promise<DialGuest | undefined>;
 
 /** Takes what the VM needs of the host, in line for up to `queueMs` if others have it, and gives the way to give it back. */
-export type Reserve = (wait: { queueMs: number; signal: AbortSignal }) => Promise<() => Promise<void>>;
+export type Reserve = (wait: { queueMs: number; signal: AbortSignal }) => Promise<() => void>;
 
 /** What the steps of a boot work on; each step adds what it made, and its undo to `cleanup`. */
 export interface BootContext {

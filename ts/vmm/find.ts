@@ -1,4 +1,4 @@
-import { accessSync, constants, realpathSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { defaultDataDir } from '../config/directories.js';
 import { SmartVMError } from '../errors.js';
@@ -50,11 +50,8 @@ export async function findVmm(options: FindVmmOptions = {}): Promise<Vmm> {
 const SMARTVM_QEMU = join(PACKAGE_ROOT, 'bin/smartvm-qemu');
 
 function isOurQemu(path: string): boolean {
-  try {
-    return realpathSync(path) === realpathSync(SMARTVM_QEMU);
-  } catch {
-    return false; // the start says what is wrong with it
-  }
+  const [given, ours] = [path, SMARTVM_QEMU].map((one) => statSync(one, { throwIfNoEntry: false }));
+  return given !== undefined && given.ino === ours?.ino && given.dev === ours.dev;
 }
 
 /** The QEMU that this host's guests run on, and Debian's package of it. */

@@ -7,6 +7,7 @@ import { type DownloadProgress, download, fetchChecksum, redirectTarget } from '
 import { sha256File } from '../util/file-hash.js';
 import { lockFile } from '../util/file-lock.js';
 import { ensurePrivateDirectory } from '../util/private-directory.js';
+import { printableUrl } from '../util/redact.js';
 import { requireTools, run } from '../util/run.js';
 import { hostArch } from './host.js';
 import { isExecutable, type ReleaseProgram, releaseFileName } from './release-files.js';
@@ -36,9 +37,17 @@ export interface FirecrackerRelease {
   readonly sha256: Readonly<Record<ReleaseProgram, string>>;
 }
 
-/** The folder with the releases. */
+/** The folder with the releases. @throws SmartVMError DOWNLOAD_REFUSED when a mirror is no URL */
 export function releasesUrl(mirror?: string): string {
-  return (mirror || process.env.SMARTVM_FIRECRACKER_MIRROR || RELEASES).replace(/\/+$/, '');
+  const url = (mirror || process.env.SMARTVM_FIRECRACKER_MIRROR || RELEASES).replace(/\/+$/, '');
+  if (!URL.canParse(url)) {
+    // Not shown: it may have a password in it.
+    throw new SmartVMError(
+      'DOWNLOAD_REFUSED',
+      'SMARTVM_FIRECRACKER_MIRROR is not a URL, such as https://mirror.test/releases',
+    );
+  }
+  return url;
 }
 
 export function archiveUrl(version: string, mirror?: string): string {
@@ -55,8 +64,12 @@ export async function latestVersion(options: ReleaseOptions = {}): Promise<strin
   });
   const version = /\/v(\d+\.\d+\.\d+)\/?$/.exec(target ?? '')?.[1];
   if (version === undefined) {
-    const what = target === undefined ? 'does not redirect' : `redirects to ${target}`;
-    throw new SmartVMError('RELEASE_INVALID', `${printable(url)} ${what}, not to a release; name one by its version`);
+    const place = URL.canParse(target ?? '', url) ? new URL(target ?? '', url) : '';
+    const what = target === undefined ? 'does not redirect' : `redirects to ${printableUrl(place)}`;
+    throw new SmartVMError(
+      'RELEASE_INVALID',
+      `${printableUrl(url)} ${what}, not to a release; name one by its version`,
+    );
   }
   return version;
 }
@@ -116,7 +129,7 @@ export async function fetchRelease(
       await rename(join(staging, name), join(folder, name));
     }
     await syncDirectory(folder);
-    const release: FirecrackerRelease = { version, url: printable(url), archiveSha256, sha256 };
+    const release: FirecrackerRelease = { version, url: printableUrl(url), archiveSha256, sha256 };
     await writeFileAtomic(manifestPath(folder, version), `${JSON.stringify(release, null, 2)}\n`);
     return release;
   } finally {
@@ -161,8 +174,8 @@ async function unpack(
 }
 
 function unknownRelease(version: string, url: string, cause: unknown): SmartVMError {
-  const message = `there is no release ${version} of Firecracker for ${hostArch()}: ${printable(url)} is not there (404)`;
-  return new SmartVMError('DOWNLOAD_FAILED', message, { cause, details: { url: printable(url), status: 404 } });
+  const message = `there is no release ${version} of Firecracker for ${hostArch()}: ${printableUrl(url)} is not there (404)`;
+  return new SmartVMError('DOWNLOAD_FAILED', message, { cause, details: { url: printableUrl(url), status: 404 } });
 }
 
 async function writeExecutable(path: string, data: Uint8Array): Promise<void> {
@@ -192,10 +205,4 @@ function manifestPath(folder: string, version: string): string {
 
 function networkRemedy(): string {
   return 'HTTPS_PROXY names a proxy, SMARTVM_FIRECRACKER_MIRROR another place for the releases';
-}
-
-/** A mirror's URL may have a password in it. */
-function printable(url: string): string {
-  const { origin, pathname } = new URL(url);
-  return origin + pathname;
 }

@@ -52,11 +52,16 @@ export async function findJailer(firecrackerPath: string, options: FindJailerOpt
 }
 
 function candidatesOf(firecrackerPath: string): string[] {
-  const beside = [firecrackerPath, realPath(firecrackerPath)].flatMap((path) => {
+  return jailerPaths([firecrackerPath, realPath(firecrackerPath)], which('jailer'));
+}
+
+/** Where a jailer may be, the best first. @param firecrackerPaths a link to Firecracker, and where it leads */
+export function jailerPaths(firecrackerPaths: readonly string[], onPath: string | undefined): string[] {
+  const beside = firecrackerPaths.flatMap((path) => {
     const suffix = /^firecracker(-.+)$/.exec(basename(path))?.[1];
     return [...(suffix ? [`jailer${suffix}`] : []), 'jailer'].map((name) => join(dirname(path), name));
   });
-  return [...new Set([...beside, which('jailer') ?? []].flat())];
+  return [...new Set([...beside, onPath ?? []].flat())];
 }
 
 function realPath(path: string): string {

@@ -46,6 +46,8 @@ export interface Keeper {
 
 const HELLO_TIMEOUT_MS = 10_000;
 const KEEPER_EXIT_MS = 5_000;
+/** What programs are found by, and where they put temporary files. */
+const ENVIRONMENT = ['PATH', 'LD_LIBRARY_PATH', 'LANG', 'TMPDIR', 'TZ'];
 
 /**
  * Starts a keeper, the small process that is the parent of one VMM, and waits until it has spawned it.
@@ -60,13 +62,15 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
     ...(options.detached ? ['--detached'] : []),
     ...(options.jailPath === undefined ? [] : ['--jail', options.jailPath]),
   ];
-  const program = await verifiedProgram('keeper');
+  const program = await verifiedProgram('launch');
+  await verifiedProgram('keeper'); // which it becomes
   if (options.jailPath !== undefined) {
-    await verifiedProgram('confine'); // which the keeper runs
+    await verifiedProgram('confine'); // which becomes the VMM
   }
   const child = spawn(program, [...args, '--', ...options.command], {
     // A session of its own: a Ctrl-C on our terminal is ours to handle, not the VMM's.
     detached: true,
+    env: environment(),
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   const ended = new Promise((resolve) => child.once('exit', resolve));
@@ -126,6 +130,11 @@ export async function isKeeperAlive(runtimeDir: string): Promise<boolean> {
   } finally {
     await client.destroy();
   }
+}
+
+/** A VMM that its guest has taken over can read its environment: tokens of this program's are not in it. */
+function environment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(ENVIRONMENT.flatMap((name) => (name in process.env ? [[name, process.env[name]]] : [])));
 }
 
 async function endKeeper(child: ChildProcess, ended: Promise<unknown>): Promise<void> {

@@ -1,6 +1,6 @@
-import { statSync } from 'node:fs';
 import type { Since } from '../config/since.js';
 import { SmartVMError } from '../errors.js';
+import { fileState } from '../util/file-state.js';
 import { run } from '../util/run.js';
 
 const MAX_VERSION_BYTES = 1 << 16;
@@ -43,12 +43,6 @@ export async function versionOfExecutable(path: string, signal?: AbortSignal): P
     KNOWN_VERSIONS.set(path, { state, version });
   }
   return version;
-}
-
-/** Other after every write, rename over it and chmod; undefined when there is no such file. */
-function fileState(path: string): string | undefined {
-  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stat && [stat.dev, stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join(':');
 }
 
 /** By major and minor number. */

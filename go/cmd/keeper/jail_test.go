@@ -112,27 +112,31 @@ func TestPathsComeIntoARunningViewAndLeaveIt(t *testing.T) {
 	}
 	b.bind(folder, false)
 	late := b.write("late", "late\n", 0o600)
-	k := b.start(`echo up; while read path; do cat $path 2>/dev/null || echo none; (echo new > $path) 2>/dev/null; done`)
+	k := b.start(`echo up; while read what path; do case $what in
+		read) cat $path 2>/dev/null || echo none ;;
+		write) (echo new > $path) 2>/dev/null && echo written || echo refused ;;
+	esac; done`)
 	k.waitLine("up")
 	k.lines = 1
-	see := func(want string) {
+	do := func(what, want string) {
 		t.Helper()
-		k.call("PUT", "/console", late+"\n", 204)
+		k.call("PUT", "/console", what+" "+late+"\n", 204)
 		k.waitNext(want)
 	}
-	see("none")
+	do("read", "none")
 	k.call("PUT", "/mounts", `{"path":"`+late+`","writable":false}`, 204)
-	see("late")
-	see("late")
+	do("read", "late")
+	do("write", "refused")
 	// Again, as a file that was replaced, and writable now.
 	if err := os.Rename(b.write("later", "later\n", 0o600), late); err != nil {
 		t.Fatal(err)
 	}
 	k.call("PUT", "/mounts", `{"path":"`+late+`","writable":true}`, 204)
-	see("later")
-	see("new")
+	do("read", "later")
+	do("write", "written")
+	do("read", "new")
 	k.call("DELETE", "/mounts", `{"path":"`+late+`"}`, 204)
-	see("none")
+	do("read", "none")
 	if answer := k.call("DELETE", "/mounts", `{"path":"`+late+`"}`, 400); !strings.Contains(answer, jail.Failed) {
 		t.Fatal(answer)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,19 +18,24 @@ import (
 
 	"smartvm.dev/go/internal/jail"
 	"smartvm.dev/go/internal/procid"
+	"smartvm.dev/go/internal/spawn"
 )
 
 const actAsKeeper = "SMARTVM_TEST_KEEPER"
 
-// The test binary is the keeper too, and by another name what it jails VMMs with.
+// The test binary starts VMMs too, becomes their keeper, and is by another name what jails them.
 func TestMain(m *testing.M) {
 	if strings.HasPrefix(filepath.Base(os.Args[0]), "confine") {
 		jail.Confine(os.Args)
 	}
-	if os.Getenv(actAsKeeper) != "" {
-		os.Unsetenv(actAsKeeper)
+	if len(os.Args) > 1 && os.Args[1] == "--born" {
 		main()
 		os.Exit(0)
+	}
+	if os.Getenv(actAsKeeper) != "" {
+		os.Unsetenv(actAsKeeper)
+		runtime.LockOSThread()
+		spawn.Main(os.Args)
 	}
 	os.Exit(m.Run())
 }

@@ -5,112 +5,74 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 	"smartvm.dev/go/internal/atomicfile"
-	"smartvm.dev/go/internal/jail"
 	"smartvm.dev/go/internal/ringlog"
+	"smartvm.dev/go/internal/spawn"
 )
 
 const (
-	defaultConsoleLimit = 2 << 20
-	minConsoleLimit     = 4 << 10
-	vmmLogLimit         = 256 << 10
+	vmmLogLimit = 256 << 10
 	// How long a VMM has between SIGTERM and SIGKILL.
 	termGrace = time.Second
 	// How long readers have for their last answers once the VMM is gone.
 	answerGrace = time.Second
 )
 
-type options struct {
-	id, dir      string
-	jail         string
-	consoleLimit int64
-	detached     bool
-	argv         []string
-}
-
-func init() {
-	// The kernel delivers a parent-death signal when the thread that spawned the child ends. The main goroutine spawns
-	// the VMM, and the main thread lives as long as the process.
-	runtime.LockOSThread()
-}
-
 func main() {
 	if err := run(); err != nil {
-		code := "KEEPER_FAILED"
-		var spawn *spawnError
-		var fault *jail.Fault
-		if errors.As(err, &spawn) {
-			code = jail.CommandUnspawned
-		} else if errors.As(err, &fault) {
-			code = fault.Code
-		}
-		announce(map[string]any{"error": map[string]string{"code": code, "message": err.Error()}})
+		spawn.Announce(err)
 		os.Exit(1)
 	}
 }
 
-func parse(args []string) (options, error) {
-	var o options
-	flags := flag.NewFlagSet("smartvm-keeper", flag.ContinueOnError)
-	flags.StringVar(&o.id, "id", "", "the VM's id")
-	flags.StringVar(&o.dir, "dir", "", "the VM's runtime directory")
-	flags.StringVar(&o.jail, "jail", "", "a file that describes the VMM's jail")
-	flags.Int64Var(&o.consoleLimit, "console-limit", defaultConsoleLimit, "bytes of console output kept")
-	flags.BoolVar(&o.detached, "detached", false, "outlive the owner")
-	if err := flags.Parse(args); err != nil {
-		return o, err
-	}
-	o.argv = flags.Args()
-	switch {
-	case o.id == "":
-		return o, errors.New("--id is missing")
-	case o.dir == "":
-		return o, errors.New("--dir is missing")
-	case len(o.argv) == 0:
-		return o, errors.New("the VMM's command line is missing: write it after --")
-	case o.consoleLimit < minConsoleLimit:
-		return o, fmt.Errorf("--console-limit is %d, it must be at least %d", o.consoleLimit, minConsoleLimit)
-	}
-	dir, err := filepath.Abs(o.dir)
-	o.dir = dir
-	return o, err
-}
-
 func run() error {
-	o, err := parse(os.Args[1:])
+	o, err := spawn.Parse(os.Args[1:])
 	if err != nil {
 		return err
+	}
+	if o.Born == nil {
+		return errors.New("there is no VMM to keep: run smartvm-launch, which starts one")
 	}
 	term := catchSignals()
-	console, err := ringlog.Open(filepath.Join(o.dir, "console.log"), o.consoleLimit)
+	vmm, err := adopt(o)
 	if err != nil {
 		return err
 	}
-	vmmLog, err := ringlog.Open(filepath.Join(o.dir, "vmm.log"), vmmLogLimit)
+	// What the VMM says meanwhile waits in its pipes.
+	listener, err := settle(o, vmm)
 	if err != nil {
+		vmm.abandon()
 		return err
 	}
-	listener, err := listen(filepath.Join(o.dir, "keeper.sock"))
-	if err != nil {
-		return err
-	}
-	vmm, err := spawn(o, console, vmmLog)
-	if err != nil {
-		listener.Close()
-		return err
-	}
-	keep(o, vmm, serve(listener, o.id, vmm), term)
+	keep(o, vmm, serve(listener, o.ID, vmm), term)
 	return nil
+}
+
+// settle opens what a keeper keeps for its VMM: the logs, and the control socket.
+func settle(o spawn.Options, vmm *vmm) (net.Listener, error) {
+	console, err := ringlog.Open(filepath.Join(o.Dir, "console.log"), o.ConsoleLimit)
+	if err != nil {
+		return nil, err
+	}
+	log, err := ringlog.Open(filepath.Join(o.Dir, "vmm.log"), vmmLogLimit)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := listen(filepath.Join(o.Dir, "keeper.sock"))
+	if err != nil {
+		return nil, err
+	}
+	vmm.drainInto(console, log)
+	return listener, nil
 }
 
 // catchSignals catches what must not end the keeper, rather than ignoring it: the VMM would inherit an ignored signal.
@@ -122,8 +84,8 @@ func catchSignals() <-chan os.Signal {
 }
 
 // keep stays until the VMM has ended and everyone who asked knows.
-func keep(o options, vmm *vmm, api *api, term <-chan os.Signal) {
-	gone := watchOwner(o.detached)
+func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
+	gone := watchOwner(o.Detached)
 	announce(vmm.identity)
 	reason := "exited"
 	var kill <-chan time.Time
@@ -143,7 +105,7 @@ func keep(o options, vmm *vmm, api *api, term <-chan os.Signal) {
 		}
 	}
 	exit := vmm.finish(reason)
-	if err := atomicfile.Write(filepath.Join(o.dir, "exit.json"), exit); err != nil {
+	if err := atomicfile.Write(filepath.Join(o.Dir, "exit.json"), exit); err != nil {
 		fmt.Fprintln(os.Stderr, "smartvm-keeper: exit.json:", err)
 	}
 	if vmm.jail != nil {
@@ -153,7 +115,7 @@ func keep(o options, vmm *vmm, api *api, term <-chan os.Signal) {
 	}
 	api.finish(exit)
 	if reason == "owner-gone" {
-		if err := removeTree(o.dir); err != nil {
+		if err := removeTree(o.Dir); err != nil {
 			fmt.Fprintln(os.Stderr, "smartvm-keeper:", err)
 		}
 	}

@@ -2,19 +2,16 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-	"smartvm.dev/go/internal/jail"
 	"smartvm.dev/go/internal/procid"
 	"smartvm.dev/go/internal/reaper"
 	"smartvm.dev/go/internal/ringlog"
+	"smartvm.dev/go/internal/spawn"
 )
 
 const (
@@ -41,106 +38,36 @@ type vmm struct {
 	stdin   *os.File
 	console *ringlog.Log
 	log     *ringlog.Log
-	outputs []*os.File
+	// Its standard output and error.
+	outputs [2]*os.File
 	drained sync.WaitGroup
 }
 
-// spawnError is a VMM that could not be executed, rather than a keeper that failed.
-type spawnError struct{ err error }
-
-func (e *spawnError) Error() string { return e.err.Error() }
-
-func (e *spawnError) Unwrap() error { return e.err }
-
-// spawn starts the VMM in a session of its own, away from the terminal's Ctrl-C. It must run on the main thread.
-func spawn(o options, console, log *ringlog.Log) (*vmm, error) {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return nil, os.NewSyscallError("prctl", err)
-	}
-	if o.jail == "" {
-		return launch(nil, o.argv, console, log)
-	}
-	jailed, err := confine(o.jail)
-	if err != nil {
-		return nil, jail.AsFault(err)
-	}
-	v, err := launch(jailed, o.argv, console, log)
-	if err != nil {
-		return nil, jail.AsFault(errors.Join(err, jailed.release()))
-	}
-	return v, nil
-}
-
-func launch(jailed *confinement, argv []string, console, log *ringlog.Log) (*vmm, error) {
-	// A FIFO, for Firecracker's serial input takes no socket.
-	stdin, stdinWriter, err := pipe(1)
-	if err != nil {
-		return nil, err
-	}
-	stdout, stdoutReader, err := pipe(0)
-	if err != nil {
-		return nil, err
-	}
-	stderr, stderrReader, err := stderrOf(jailed)
-	if err != nil {
-		return nil, err
-	}
-	v := &vmm{jail: jailed, stdin: stdinWriter, console: console, log: log, startedAt: time.Now()}
-	v.drain(stdoutReader, console)
-	v.drain(stderrReader, log)
+// adopt takes over a VMM that smartvm-launch has started, as this process's child.
+func adopt(o spawn.Options) (*vmm, error) {
+	born := o.Born
 	children := reaper.New()
-	stdio := []uintptr{uintptr(stdin), uintptr(stdout), uintptr(stderr)}
-	if jailed == nil {
-		v.process, err = execute(children, argv, stdio)
-	} else {
-		v.process, err = jailed.start(children, argv, stdio)
-	}
-	for _, fd := range []int{stdin, stdout, stderr} {
-		unix.Close(fd)
-	}
-	if err != nil {
-		return nil, err
-	}
+	v := &vmm{startedAt: born.StartedAt, process: children.Adopt(born.Pid)}
 	// Before anything is reaped: a VMM that has died at once is still in /proc.
-	v.identity = identify(v.process.Pid)
+	v.identity = identify(born.Pid)
 	go children.Run()
+	v.stdin = inherited(born.Stdin)
+	v.outputs = [2]*os.File{inherited(born.Stdout), inherited(born.Stderr)}
+	if o.Jail != "" {
+		jailed, err := confinementOf(o.Jail, born, v.process)
+		if err != nil {
+			v.abandon()
+			return nil, err
+		}
+		v.jail = jailed
+	}
 	return v, nil
 }
 
-func execute(children *reaper.Reaper, argv []string, stdio []uintptr) (*reaper.Process, error) {
-	path, err := exec.LookPath(argv[0])
-	if err != nil {
-		return nil, &spawnError{err}
-	}
-	process, err := children.Start(path, argv, &syscall.ProcAttr{
-		Env:   os.Environ(),
-		Files: stdio,
-		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
-	})
-	if err != nil {
-		return nil, &spawnError{&os.PathError{Op: "exec", Path: path, Err: err}}
-	}
-	return process, nil
-}
-
-// stderrOf answers as pipe does: a FIFO that has a name, where the jail asks for one.
-func stderrOf(jailed *confinement) (int, *os.File, error) {
-	if jailed == nil || jailed.spec.StderrFIFO == "" {
-		return pipe(0)
-	}
-	return jailed.makeFIFO()
-}
-
-// pipe answers a blocking end for the VMM, and our end of it, with deadlines: end 0, which reads, or 1, which writes.
-func pipe(ours int) (int, *os.File, error) {
-	var ends [2]int
-	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
-		return 0, nil, os.NewSyscallError("pipe2", err)
-	}
-	if err := unix.SetNonblock(ends[ours], true); err != nil {
-		return 0, nil, os.NewSyscallError("fcntl", err)
-	}
-	return ends[1-ours], os.NewFile(uintptr(ends[ours]), "pipe"), nil
+// inherited is our end of a pipe to the VMM, which nobody else is to have.
+func inherited(fd int) *os.File {
+	unix.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), "pipe")
 }
 
 func identify(pid int) identity {
@@ -151,11 +78,24 @@ func identify(pid int) identity {
 	return identity{os.Getpid(), keeperStart, pid, vmmStart, bootID}
 }
 
-func (v *vmm) drain(from *os.File, to *ringlog.Log) {
-	v.outputs = append(v.outputs, from)
-	v.drained.Go(func() {
-		io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, 64<<10))
-	})
+// drainInto keeps what the VMM says.
+func (v *vmm) drainInto(console, log *ringlog.Log) {
+	v.console, v.log = console, log
+	for i, to := range []*ringlog.Log{console, log} {
+		v.drained.Go(func() {
+			io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{v.outputs[i]}, make([]byte, 64<<10))
+		})
+	}
+}
+
+// abandon ends a VMM for which there can be no keeper.
+func (v *vmm) abandon() {
+	v.process.Signal(unix.SIGKILL)
+	<-v.process.Done()
+	killOrphans(time.Now().Add(orphanGrace))
+	if v.jail != nil {
+		v.jail.release()
+	}
 }
 
 type exitRecord struct {

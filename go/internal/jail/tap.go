@@ -13,8 +13,9 @@ import (
 
 // Tap is a TAP device that a VMM's uid owns for a while.
 type Tap struct {
-	name                 string
-	formerUID, formerGID int
+	Name      string `json:"name"`
+	FormerUID int    `json:"formerUid"`
+	FormerGID int    `json:"formerGid"`
 }
 
 // LendTaps gives TAP devices to a uid. One that is absent or in use is left alone: the VMM will say so itself.
@@ -38,9 +39,9 @@ func LendTaps(names []string, uid, gid int) ([]Tap, error) {
 func ReturnTaps(taps []Tap) error {
 	var failures []error
 	for _, tap := range taps {
-		err := own(tap.name, max(tap.formerUID, 0), tap.formerGID)
+		err := own(tap.Name, max(tap.FormerUID, 0), tap.FormerGID)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			failures = append(failures, fmt.Errorf("TAP %s: %w", tap.name, err))
+			failures = append(failures, fmt.Errorf("TAP %s: %w", tap.Name, err))
 		}
 	}
 	return errors.Join(failures...)

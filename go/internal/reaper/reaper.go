@@ -91,6 +91,15 @@ func (r *Reaper) Start(path string, argv []string, attr *syscall.ProcAttr) (*Pro
 	return p, nil
 }
 
+// Adopt takes on a child that this process has from before it executed its present program.
+func (r *Reaper) Adopt(pid int) *Process {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := &Process{Pid: pid, reaper: r, done: make(chan struct{})}
+	r.owned[pid] = p
+	return p
+}
+
 // Done is closed when the process has ended and its status is known.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

@@ -4,6 +4,7 @@ import { statusLine } from '../../../ts/cli/install/report.js';
 import { main } from '../../../ts/cli/main.js';
 import { hostArch, kvmProblem } from '../../../ts/vmm/host.js';
 import { FIRECRACKER_VERSION } from '../../../ts/vmm/release-files.js';
+import { artifactServer } from '../../support/artifact-server.js';
 import { printer, releaseServer } from '../../support/fake-release.js';
 import { type ScratchDirectory, scratchDirectory } from '../../support/scratch.js';
 
@@ -84,6 +85,30 @@ describe('smartvm install', () => {
     expect([second.code, second.document.ready, second.document.changed]).toEqual([0, true, false]);
     expect(stderr).toMatch(/nothing to do: all that SmartVM needs is here\n$/);
     expect(server.requests).toEqual([]);
+  });
+
+  test('shows nothing of what may be secret in the URL of a mirror or of a proxy', async () => {
+    await using server = await artifactServer((request, response) => {
+      const latest = request.url?.startsWith('/latest');
+      response.writeHead(latest ? 302 : 404, latest ? { location: '/elsewhere?token=secret' } : {}).end();
+    });
+    const mirror = `http://me:secret@127.0.0.1:${server.port}`;
+    for (const url of [
+      mirror,
+      'https://me:secret@mirror.invalid',
+      'http://me:secret@192.0.2.1',
+      'me:secret@',
+      '//secret@[',
+    ]) {
+      vi.stubEnv('SMARTVM_FIRECRACKER_MIRROR', url);
+      vi.stubEnv('HTTPS_PROXY', 'http://me:secret@127.0.0.1:1');
+      for (const version of ['latest', '1.99.0']) {
+        const { step, code } = await install('--firecracker', '--no-image', '--firecracker-version', version);
+        expect([step('firecracker').state, code]).toEqual(['failed', 1]);
+        expect(step('firecracker').code).toMatch(/^(?:DOWNLOAD|RELEASE)_/);
+        expect(stdout + stderr).not.toContain('secret');
+      }
+    }
   });
 
   test('a dry run says what it would do, and makes nothing', async () => {

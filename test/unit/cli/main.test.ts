@@ -79,4 +79,16 @@ describe('smartvm', () => {
     expect(stderr).not.toContain('\u001b');
     expect(stdout).toBe('');
   });
+
+  test('for a user who cannot jail: one line that says so, and none with --no-jail', async () => {
+    vi.spyOn(process, 'getuid').mockReturnValue(1000);
+    const tooMuch = ['--memory', '999999999', '--', 'true'];
+    expect(await main(['run', '--no-jail', ...tooMuch])).toBe(125);
+    expect(stderr).toMatch(/^smartvm: [^\n]* \[MEMORY_EXCEEDED\]\n$/);
+    stderr = '';
+    expect(await main(['run', ...tooMuch])).toBe(125);
+    expect(stderr).toMatch(
+      /^smartvm: warning: VMMs run unjailed, [^\n]*`--no-jail` silences this \[SMARTVM_UNJAILED\]\nsmartvm: [^\n]* \[MEMORY_EXCEEDED\]\n$/,
+    );
+  });
 });

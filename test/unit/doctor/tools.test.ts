@@ -1,3 +1,4 @@
+import { chown } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { CHECKS } from '../../../ts/doctor/checks.js';
 import type { HostOptions } from '../../../ts/doctor/host.js';
@@ -18,7 +19,7 @@ describe('a host without a fault', () => {
     const space = /^(?:data|runtime)-space$/; // of the real disk below
     const bad = findings.filter(({ id, verdict }) => verdict !== 'ok' && !space.test(id));
     // An ordinary user is told what only root can do.
-    expect(IS_ROOT ? bad : bad.filter(({ verdict }) => verdict !== 'info')).toEqual([]);
+    expect(IS_ROOT ? bad : bad.filter(({ id, verdict }) => id !== 'jail' && verdict !== 'info')).toEqual([]);
     const expected = CHECKS.map(({ id }) => id).filter((id) => !id.startsWith('vm-'));
     expect(findings.map(({ id }) => id)).toEqual(expected);
   });
@@ -81,6 +82,15 @@ const FAULTS: Fault[] = [
 /** What only root can plant, or what matters to root alone. */
 const FAULTS_OF_ROOT: Fault[] = [
   {
+    what: 'a user who cannot jail',
+    id: 'jail',
+    plant: (host) => Promise.all(['/var/lib/smartvm', '/run/smartvm'].map((path) => chown(host.at(path), 1234, 1234))),
+    options: { uid: 1234 },
+    verdict: 'warn',
+    detail: /unjailed, with all the rights of this user/,
+    remedy: /as root/,
+  },
+  {
     what: 'a jailer with a hole',
     id: 'jailer',
     plant: async (host) => {
@@ -117,6 +127,32 @@ const FAULTS_OF_ROOT: Fault[] = [
 describe('a fault', () => {
   testFaults(FAULTS);
   testFaults(FAULTS_OF_ROOT, IS_ROOT);
+});
+
+describe('the Firecracker and the jailer', () => {
+  const [firecracker = '', jailer = ''] = ['firecracker', 'jailer'].map(
+    (name) => `/var/lib/smartvm/bin/${name}-v1.16.1-${hostArch()}`,
+  );
+
+  test('that smartvm install has fetched are seen', async () => {
+    await using host = await PlantedHost.healthy();
+    await host.remove('/usr/bin/firecracker');
+    await host.remove('/usr/bin/jailer');
+    await host.executable(firecracker, 'echo Firecracker v1.16.1');
+    await host.executable(jailer, 'echo Jailer v1.16.1');
+    await host.directory('/var/lib/smartvm/bin', 0o700);
+    expect(await host.findings('firecracker', BY_QEMU)).toMatchObject([{ detail: `${firecracker} 1.16.1` }]);
+    expect(await host.findings('jailer', BY_QEMU)).toMatchObject([{ detail: `${jailer} 1.16.1` }]);
+  });
+
+  test('belong together where there are others: the jailer of its version is the one that VMs get', async () => {
+    await using host = await PlantedHost.healthy();
+    await host.executable('/opt/fc/firecracker', 'echo Firecracker v1.16.1');
+    await host.executable('/opt/fc/jailer', 'echo Jailer v1.16.1');
+    await host.program('jailer', 'echo Jailer v1.14.0');
+    await host.link('/usr/bin/firecracker', '../../opt/fc/firecracker');
+    expect(await host.findings('jailer')).toMatchObject([{ verdict: 'ok', detail: '/opt/fc/jailer 1.16.1' }]);
+  });
 });
 
 describe('where QEMU runs the guests', () => {

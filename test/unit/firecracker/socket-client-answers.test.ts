@@ -1,5 +1,6 @@
 import { getEventListeners } from 'node:events';
 import type { Socket } from 'node:net';
+import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { ApiError } from '../../../ts/firecracker/api-error.js';
 import { until } from '../../support/leftovers.js';
@@ -81,6 +82,13 @@ describe('answers', () => {
   ])('%s is API_BAD_ANSWER', async (_what, text) => {
     await using bench = await answering(text);
     await expect(bench.client.get('/')).rejects.toMatchObject({ code: 'API_BAD_ANSWER' });
+  });
+
+  test('what the metadata service holds is not quoted, be it JSON or not', async () => {
+    await using bench = await answering(httpAnswer(200, '{"token":"secret'));
+    const error = await bench.client.get('/mmds').catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'API_BAD_ANSWER', status: 200 });
+    expect(inspect(error, { depth: null, showHidden: true })).not.toContain('secret');
   });
 
   test('an endless body is API_BAD_ANSWER, and the connection is cut', async () => {

@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { inspect } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type DownloadOptions, download } from '../../../ts/util/download.js';
 import {
@@ -40,6 +41,8 @@ const get = (url: string, more: Partial<DownloadOptions> = {}) =>
 
 async function refusal(url: string, more: Partial<DownloadOptions> = {}): Promise<string> {
   const error = await get(url, more).catch((reason: unknown) => reason as { code: string; message: string });
+  // Whoever prints it, and however deep.
+  expect(inspect(error, { depth: null, showHidden: true })).not.toContain('secret');
   expect(await readdir(scratch.path)).toEqual([]);
   return 'code' in error ? `${error.code}: ${error.message}` : 'none';
 }
@@ -140,6 +143,10 @@ describe('redirects', () => {
     );
     expect(message).toMatch(/^DOWNLOAD_REFUSED/);
     expect(message).not.toContain('secret');
+    const urls = ['me:secret@127.0.0.1/a', 'https://me:secret@[/a', 'http://me:secret@192.0.2.1/?secret'];
+    for (const url of [...urls, 'https://me:secret@h.invalid/?secret']) {
+      expect(await refusal(url)).toMatch(/^DOWNLOAD_(?:REFUSED|FAILED): (?!.*secret)/);
+    }
   });
 });
 

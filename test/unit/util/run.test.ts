@@ -1,4 +1,5 @@
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { inspect } from 'node:util';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { requireTools, run } from '../../../ts/util/run.js';
 import { processesNaming, until } from '../../support/leftovers.js';
@@ -30,6 +31,17 @@ describe('run', () => {
     expect(error).toMatchObject({ code: 'TOOL_FAILED', details: { tool: 'sh', exitCode: 3, signal: null } });
     expect((error as Error).message).toMatch(/^sh exited with 3: [\s\S]*the last words$/);
     expect((error as Error).message.length).toBeLessThan(5_000);
+  });
+
+  test('what is passed on of a failed tool has no passwords of URLs in it', async () => {
+    const url = 'http://me:secret@mirror.test/debian';
+    const heard: string[] = [];
+    const onStderr = (text: string) => void heard.push(text);
+    const error = await run('sh', ['-c', 'echo "E: $1" >&2; exit 1', 'sh', url], { onStderr }).catch(
+      (reason) => reason,
+    );
+    expect(error).toMatchObject({ code: 'TOOL_FAILED', message: expect.stringContaining('http://***@mirror.test') });
+    expect(inspect([error, heard], { depth: null, showHidden: true })).not.toContain('secret');
   });
 
   test('a tool that is killed', async () => {

@@ -1,5 +1,6 @@
 import type { Stats } from 'node:fs';
 import { resolve } from 'node:path';
+import { programPath } from '../../config/programs.js';
 import { PACKAGE_ROOT } from '../../util/package-root.js';
 import { MAX_SOCKET_PATH_BYTES } from '../../util/socket-path.js';
 import { type Check, fail, info, ok, type Result, warn } from '../finding.js';
@@ -151,7 +152,7 @@ async function checkExecutables(host: Host): Promise<Result[]> {
   const own = [
     process.execPath,
     resolve(PACKAGE_ROOT, 'bin/smartvm'),
-    resolve(PACKAGE_ROOT, 'dist/bin/smartvm-keeper'),
+    ...(['agent', 'confine', 'keeper', 'launch'] as const).map((program) => programPath(program)),
   ];
   const paths = [...own, ...[firecracker, jailer, qemu].flatMap((program) => program?.path ?? [])];
   const faults = (await Promise.all(paths.map((path) => programFaults(host, path)))).flat();

@@ -21,6 +21,13 @@ export const HOST_CHECKS: readonly Check[] = [
     run: checkTap,
   },
   {
+    id: 'jail',
+    area: 'host',
+    title: 'Jail',
+    about: 'VMMs run jailed, each as a user of its own: only root can do that. It warns every other user.',
+    run: async (host) => checkJail(host),
+  },
+  {
     id: 'nftables',
     area: 'host',
     title: 'nftables',
@@ -45,6 +52,12 @@ async function kvmProblem(host: Host): Promise<string | undefined> {
   const problem = await host.kvmProblem();
   const code = problem === undefined ? await host.openProblem('/dev/kvm') : undefined;
   return code === undefined ? problem : `/dev/kvm cannot be opened (${code}): is kvm_intel or kvm_amd loaded?`;
+}
+
+function checkJail({ isRoot }: Host): Result {
+  return isRoot
+    ? ok('VMMs run jailed, each as a user of its own')
+    : warn('VMMs run unjailed, with all the rights of this user: only root can jail them', 'run SmartVM as root');
 }
 
 async function checkTap(host: Host): Promise<Result> {

@@ -3,6 +3,7 @@ import { unescape as unescaped } from 'node:querystring';
 import type { Dispatcher } from 'undici';
 import { SmartVMError } from '../../errors.js';
 import { delay, linkSignals, throwIfCanceled } from '../deadline.js';
+import { printableUrl } from '../redact.js';
 import { connectionFailure, TransferFailure } from './failure.js';
 import { openHop } from './hop.js';
 import { isWithin, type Reach, reachOfHost, wider } from './reach.js';
@@ -153,7 +154,8 @@ async function stalling<T>(promise: Promise<T>, ms: number, stall: AbortControll
 
 function parse(text: string): URL {
   if (!URL.canParse(text)) {
-    throw new SmartVMError('DOWNLOAD_REFUSED', `'${text}' is not a URL`);
+    // Not shown: it may have a password in it.
+    throw new SmartVMError('DOWNLOAD_REFUSED', 'what should be fetched is not named by a URL');
   }
   return new URL(text);
 }
@@ -203,11 +205,6 @@ function statusFailure(status: number, url: URL, first: URL, retryAfter: unknown
     retryable: status === 429 || status >= 500,
     retryAfterMs: retryAfter !== undefined && seconds >= 0 ? seconds * 1000 : undefined,
   });
-}
-
-/** Without user, password, query and fragment, which may be secret. */
-function printableUrl({ protocol, host, pathname }: URL): string {
-  return `${protocol}//${host}${pathname}`;
 }
 
 function toSmartVMError(url: URL, failure: TransferFailure, tries: number, remedy?: string): SmartVMError {

@@ -1,4 +1,4 @@
-import { readdir, rm } from 'node:fs/promises';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CapacityOptions } from '../../config/capacity.js';
 import { delay, throwIfCanceled } from '../../util/deadline.js';
@@ -32,7 +32,7 @@ export interface QueueOptions {
 }
 
 /** Gives back what was reserved. It can be called more than once. */
-export type Release = () => Promise<void>;
+export type Release = () => void;
 
 /** Of holders that end without a word nothing in the directory tells. */
 const POLL_MS = 1_000;
@@ -77,14 +77,14 @@ export class HostCapacity {
     const reservation = newReservation(holder.id, amounts, queueMs);
     const place = new Place(directory, reservation, holder);
     try {
-      await place.enter('waiting'); // before the claim, which without it would count as admitted
-      await place.enter('claimed');
-      if (judge(reservation, await place.look(), this.limits, monotonicNow()) !== 'admitted') {
+      place.enter('waiting'); // before the claim, which without it would count as admitted
+      place.enter('claimed');
+      if (judge(reservation, place.look(), this.limits, monotonicNow()) !== 'admitted') {
         await this.#waitInLine(place, signal);
       }
-      await place.leave('waiting');
+      place.leave('waiting');
     } catch (error) {
-      await place.release();
+      place.release();
       throw error;
     }
     return () => place.release();
@@ -100,7 +100,7 @@ export class HostCapacity {
         await this.#dead.remove();
         pollAt = monotonicNow() + millis(POLL_MS);
       }
-      const seen = await place.look();
+      const seen = place.look();
       const verdict = judge(reservation, seen, this.limits, monotonicNow());
       if (verdict === 'admitted') {
         return;
@@ -109,7 +109,11 @@ export class HostCapacity {
       if ((verdict === 'stuck' && reservation.queueMs === 0) || monotonicNow() >= reservation.deadline) {
         throw capacityExceeded(reservation, seen, this.limits);
       }
-      await (verdict === 'next' ? place.enter('claimed') : place.leave('claimed'));
+      if (verdict === 'next') {
+        place.enter('claimed');
+      } else {
+        place.leave('claimed');
+      }
       const until = pollAt < reservation.deadline ? pollAt : reservation.deadline;
       await changes.next(Math.max(0, Number(until - monotonicNow()) / 1e6), signal);
       await delay(Math.min(countAhead(reservation, seen) * STEP_MS, MAX_STEPS_MS), signal);
@@ -117,7 +121,7 @@ export class HostCapacity {
   }
 }
 
-/** The entries of one reservation. */
+/** The entries of one reservation. Each call is one to the kernel, of some microseconds: to await it would take longer. */
 class Place {
   readonly directory: string;
   readonly reservation: Reservation;
@@ -130,28 +134,28 @@ class Place {
     this.#holder = holder;
   }
 
-  async look(): Promise<Reservation[]> {
-    return reservationsOf(await readdir(this.directory));
+  look(): Reservation[] {
+    return reservationsOf(readdirSync(this.directory));
   }
 
-  async enter(entry: Entry): Promise<void> {
+  enter(entry: Entry): void {
     if (!this.#entries.has(entry)) {
-      await writeHolder(this.#path(entry), this.#holder);
+      writeHolder(this.#path(entry), this.#holder);
       this.#entries.add(entry);
     }
   }
 
-  async leave(entry: Entry): Promise<void> {
+  leave(entry: Entry): void {
     if (this.#entries.has(entry)) {
-      await rm(this.#path(entry), { force: true });
+      rmSync(this.#path(entry), { force: true });
       this.#entries.delete(entry);
     }
   }
 
   /** The claim first: without the other it would count as admitted. */
-  async release(): Promise<void> {
-    await this.leave('claimed');
-    await this.leave('waiting');
+  release(): void {
+    this.leave('claimed');
+    this.leave('waiting');
   }
 
   #path(entry: Entry): string {

@@ -1,4 +1,5 @@
-import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFile, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
 import { delay } from '../../util/deadline.js';
@@ -92,40 +93,54 @@ async function findHierarchies(mountinfo: string): Promise<Hierarchy[]> {
   return hierarchies;
 }
 
+/** A dozen calls to the kernel, each shorter than to wait for another thread to make it. */
 async function make(directory: string, hierarchy: Hierarchy, limits: CgroupLimits): Promise<void> {
   const { version, mountPoint, controllers } = hierarchy;
   const parent = dirname(directory);
-  await mkdir(parent, { recursive: true });
+  mkdirSync(parent, { recursive: true });
   if (version === 2) {
     // A controller is there for children only where each folder above says so.
     for (const folder of [mountPoint, parent]) {
-      await enable(folder, controllers);
+      enable(folder, controllers);
     }
   }
-  await removeDirectory(directory); // one of that name is a crash's: whoever has the uid now has the name
-  await mkdir(directory);
+  await makeAnew(directory);
   for (const controller of controllers) {
     for (const [file, value] of limits[version][controller]) {
-      await set(join(directory, file), value);
+      set(join(directory, file), value);
     }
+  }
+}
+
+async function makeAnew(directory: string): Promise<void> {
+  try {
+    mkdirSync(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
+      throw error;
+    }
+    await removeDirectory(directory); // a crash left it: whoever has the uid now has the name
+    mkdirSync(directory);
   }
 }
 
 /** Never makes a file: on a kernel that does not account for swap there is none for it, and none is needed. */
-async function set(file: string, value: string): Promise<void> {
-  await writeFile(file, value, { flag: 'r+' }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT' || basename(file) !== 'memory.swap.max') {
+function set(file: string, value: string): void {
+  try {
+    writeFileSync(file, value, { flag: 'r+' });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || basename(file) !== 'memory.swap.max') {
       throw error;
     }
-  });
+  }
 }
 
-async function enable(folder: string, controllers: readonly Controller[]): Promise<void> {
+function enable(folder: string, controllers: readonly Controller[]): void {
   const file = join(folder, 'cgroup.subtree_control');
-  const enabled = (await readFile(file, 'utf8')).trim().split(/\s+/);
+  const enabled = readFileSync(file, 'utf8').trim().split(/\s+/);
   const missing = controllers.filter((one) => !enabled.includes(one));
   if (missing.length > 0) {
-    await writeFile(file, missing.map((one) => `+${one}`).join(' '));
+    writeFileSync(file, missing.map((one) => `+${one}`).join(' '));
   }
 }
 

@@ -76,6 +76,9 @@ class Jail {
   }
 
   async #findJailer(): Promise<string> {
+    if (!existsSync(this.#vmm.path)) {
+      throw new SmartVMError('VMM_SPAWN_FAILED', `${this.#vmm.path} could not be started: there is no such file`);
+    }
     await assertStatic(this.#vmm.path);
     const { jailerBinaryPath } = this.#options;
     return (await findJailer(this.#vmm.path, { jailerBinaryPath, signal: this.#request.signal })).path;

@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { SmartVMError } from '../../errors.js';
+import { fileState } from '../../util/file-state.js';
 
 /** elf(5), of the 64-bit little-endian files that both architectures have. */
 const MAGIC = '\x7fELF';
@@ -11,6 +12,10 @@ const PT_INTERP = 3;
  * @throws SmartVMError JAIL_FAILED where it wants a dynamic linker
  */
 export async function assertStatic(path: string): Promise<void> {
+  const state = fileState(path);
+  if (state !== undefined && state === KNOWN_STATIC.get(path)) {
+    return;
+  }
   await using file = await open(path).catch(() => undefined); // the start says what is wrong with it
   if (file && (await wantsInterpreter(file))) {
     throw new SmartVMError(
@@ -20,7 +25,11 @@ export async function assertStatic(path: string): Promise<void> {
       { details: { path } },
     );
   }
+  KNOWN_STATIC.set(path, state);
 }
+
+/** What this program has looked at already, by path and state. */
+const KNOWN_STATIC = new Map<string, string | undefined>();
 
 async function wantsInterpreter(file: FileHandle): Promise<boolean> {
   const header = await readAt(file, 0, HEADER_BYTES);

@@ -8,18 +8,21 @@ import { type ScratchDirectory, scratchDirectory } from '../../../support/scratc
 
 /** The kernel's part, on a file system without cgroups: a VM's directory comes with its files, and goes with them. */
 const kernel = vi.hoisted(() => ({ files: [] as string[] }));
-vi.mock('node:fs/promises', async (original) => {
-  const real = await original<typeof import('node:fs/promises')>();
+vi.mock('node:fs', async (original) => {
+  const real = await original<typeof import('node:fs')>();
   return {
     ...real,
-    mkdir: vi.fn(async (path: string, options?: object) => {
-      await real.mkdir(path, options);
+    mkdirSync: (path: string, options?: object) => {
+      real.mkdirSync(path, options);
       if (basename(path) === 'vm.1') {
-        await Promise.all(kernel.files.map((name) => real.writeFile(`${path}/${name}`, '')));
+        kernel.files.map((name) => real.writeFileSync(`${path}/${name}`, ''));
       }
-    }),
-    rmdir: vi.fn((path: string) => real.rm(path, { recursive: true })),
+    },
   };
+});
+vi.mock('node:fs/promises', async (original) => {
+  const real = await original<typeof import('node:fs/promises')>();
+  return { ...real, rmdir: vi.fn((path: string) => real.rm(path, { recursive: true })) };
 });
 
 const LIMITS = cgroupLimits('firecracker', { memSizeMib: 256, vcpuCount: 1 }, {}, []);
