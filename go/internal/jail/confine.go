@@ -58,6 +58,9 @@ func confine(args []string) error {
 			return err
 		}
 	}
+	if err := filter(); err != nil {
+		return err
+	}
 	unix.Umask(0o077)
 	return become(args[2:])
 }
