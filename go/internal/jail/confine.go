@@ -58,7 +58,7 @@ func confine(args []string) error {
 			return err
 		}
 	}
-	if err := filter(); err != nil {
+	if err := spec.filter(); err != nil {
 		return err
 	}
 	unix.Umask(0o077)

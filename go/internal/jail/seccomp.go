@@ -2,6 +2,7 @@ package jail
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -41,13 +42,53 @@ var setIDRules = append([]rule{
 	{unix.SYS_OPENAT2, unix.ENOSYS, nil},
 }, legacySetIDRules...)
 
-// filter gives the calling thread, and the command that it executes, the filter of system calls and no way to more
+// newNamespaces are the flags of clone(2) that make one.
+const newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
+	unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
+
+// viewRules keep what runs in a view from what neither QEMU nor Node.js has a use for. A jailer, which enters its root by
+// itself, needs some of it.
+var viewRules = slices.Concat(legacyViewRules, []rule{
+	{unix.SYS_CLONE, unix.EPERM, []bits{{0, newNamespaces}}},
+	// Theirs are flags and requests in memory; libraries go on with clone, and with epoll and threads.
+	{unix.SYS_CLONE3, unix.ENOSYS, nil},
+	{unix.SYS_IO_URING_SETUP, unix.ENOSYS, nil},
+	{unix.SYS_IO_URING_ENTER, unix.ENOSYS, nil},
+	{unix.SYS_IO_URING_REGISTER, unix.ENOSYS, nil},
+}, refuse(
+	// Other processes.
+	unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD, unix.SYS_KCMP,
+	// Namespaces and mounts.
+	unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT,
+	unix.SYS_OPEN_TREE, unix.SYS_OPEN_TREE_ATTR, unix.SYS_MOVE_MOUNT, unix.SYS_FSOPEN, unix.SYS_FSCONFIG,
+	unix.SYS_FSMOUNT, unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR, unix.SYS_NAME_TO_HANDLE_AT, unix.SYS_OPEN_BY_HANDLE_AT,
+	// Parts of the kernel that have much to attack.
+	unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD, unix.SYS_KEYCTL, unix.SYS_ADD_KEY,
+	unix.SYS_REQUEST_KEY, unix.SYS_PERSONALITY,
+	// The machine.
+	unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE, unix.SYS_KEXEC_LOAD, unix.SYS_KEXEC_FILE_LOAD,
+	unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT, unix.SYS_QUOTACTL, unix.SYS_QUOTACTL_FD,
+))
+
+func refuse(calls ...uintptr) []rule {
+	rules := make([]rule, len(calls))
+	for i, call := range calls {
+		rules[i] = rule{call, unix.EPERM, nil}
+	}
+	return rules
+}
+
+// filter gives the calling thread, and the command that it executes, the filters of system calls and no way to more
 // privileges.
-func filter() error {
+func (s *Spec) filter() error {
 	if err := prctl(unix.PR_SET_NO_NEW_PRIVS, 1); err != nil {
 		return err
 	}
-	program := compile(setIDRules)
+	rules := setIDRules
+	if s.Enter != nil {
+		rules = slices.Concat(setIDRules, viewRules)
+	}
+	program := compile(rules)
 	fprog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&fprog)), 0, 0)
 	if err != nil {

@@ -12,3 +12,5 @@ var legacySetIDRules = []rule{
 	{unix.SYS_MKDIR, unix.EPERM, []bits{{1, setIDs}}},
 	{unix.SYS_MKNOD, unix.EPERM, []bits{{1, setIDs}}},
 }
+
+var legacyViewRules = refuse(unix.SYS_IOPL, unix.SYS_IOPERM, unix.SYS_MODIFY_LDT)

@@ -5,4 +5,4 @@ import "golang.org/x/sys/unix"
 const auditArch = unix.AUDIT_ARCH_AARCH64
 
 // It has no older forms of what the rules are of.
-var legacySetIDRules []rule
+var legacySetIDRules, legacyViewRules []rule
