@@ -42,7 +42,7 @@ func (r *Running) Mount(mount Mount) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(t.fd)
+	defer t.close()
 	return r.inside(func(v *view) error {
 		if made, found := r.mounted[mount.Path]; found {
 			if err := v.unbind(mount.Path, made); err != nil {

@@ -87,7 +87,7 @@ func (v *view) add(mount Mount, uid, gid int) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(t.fd)
+	defer t.close()
 	_, err = v.bind(mount, t, gid)
 	return err
 }
