@@ -71,8 +71,7 @@ describe.skipIf(!jailed.CAN_JAIL).each(jailed.JAILED_VMMS)(`the jail of $name${j
             Groups: '',
             NoNewPrivs: '1',
             ...{ CapInh: '0'.repeat(16), CapPrm: '0'.repeat(16), CapEff: '0'.repeat(16), CapAmb: '0'.repeat(16) },
-            // Node.js carries bytes of the guest, and runs none.
-            Seccomp: programs[index]?.startsWith('node') ? '0' : '2',
+            Seccomp: '2',
           }),
         ]);
       }

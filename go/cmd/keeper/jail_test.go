@@ -154,6 +154,23 @@ func TestPathsComeIntoARunningViewAndLeaveIt(t *testing.T) {
 	k.wait()
 }
 
+func TestNothingIsMountedInANamespaceThatTheVMMMade(t *testing.T) {
+	b := newBench(t)
+	// No view, whose filter would not let it.
+	b.spec.Enter = nil
+	late := b.write("late", "late\n", 0o644)
+	k := b.start("echo up; read line; exec unshare --user --map-root-user --mount sh -c 'echo left; read line'")
+	k.waitLine("up")
+	k.call("PUT", "/mounts", `{"path":"`+late+`"}`, 204)
+	k.call("PUT", "/console", "leave\n", 204)
+	k.waitLine("left")
+	if answer := k.call("PUT", "/mounts", `{"path":"`+late+`"}`, 400); !strings.Contains(answer, "that it made itself") {
+		t.Fatal(answer)
+	}
+	k.call("PUT", "/console", "end\n", 204)
+	k.wait()
+}
+
 func TestAVMMWithoutAJailTakesNoMounts(t *testing.T) {
 	k := start(t, "exec sleep 60")
 	if answer := k.call("PUT", "/mounts", `{"path":"/etc"}`, 400); !strings.Contains(answer, "not jailed") {

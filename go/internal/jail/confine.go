@@ -49,6 +49,9 @@ func confine(args []string) error {
 			return err
 		}
 	}
+	if err := leaveKeyring(); err != nil {
+		return err
+	}
 	core := syscall.Rlimit{}
 	if err := syscall.Setrlimit(unix.RLIMIT_CORE, &core); err != nil {
 		return os.NewSyscallError("setrlimit", err)
@@ -57,6 +60,9 @@ func confine(args []string) error {
 		if err := spec.enter(); err != nil {
 			return err
 		}
+	}
+	if err := spec.filter(); err != nil {
+		return err
 	}
 	unix.Umask(0o077)
 	return become(args[2:])
@@ -96,6 +102,16 @@ func leaveCgroupView(directories []string) error {
 	// A kernel without these namespaces shows the names of other cgroups in /proc, and no more.
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil && err != unix.EINVAL {
 		return fmt.Errorf("cgroup namespace: %w", err)
+	}
+	return nil
+}
+
+// leaveKeyring gives the calling thread an empty session keyring: that of who started the keeper may hold its secrets.
+func leaveKeyring() error {
+	_, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
+	// A kernel without keyrings.
+	if err != nil && err != unix.ENOSYS {
+		return fmt.Errorf("session keyring: %w", err)
 	}
 	return nil
 }

@@ -57,9 +57,6 @@ func (e *Enter) limit() error {
 
 // drop changes to the uid, for good.
 func (s *Spec) drop() error {
-	if err := prctl(unix.PR_SET_NO_NEW_PRIVS, 1); err != nil {
-		return err
-	}
 	for capability := uintptr(0); ; capability++ {
 		err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0)
 		if err == unix.EINVAL && capability > 0 {

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,55 +94,6 @@ func TestFaultsKeepTheirCodes(t *testing.T) {
 	if err := ParseFault([]byte(`{"code":"X","mess`)); AsFault(err).Code != Failed {
 		t.Fatal(err)
 	}
-}
-
-// What a kernel without mount_setattr does.
-func TestAMountTakesItsFlagsAfterwardsToo(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can mount")
-	}
-	dir := t.TempDir()
-	source, point := filepath.Join(dir, "source"), filepath.Join(dir, "point")
-	for _, path := range []string{source, point} {
-		if err := os.WriteFile(path, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	done := make(chan error)
-	go func() {
-		// Never unlocked: the thread ends, and its mount namespace with it.
-		runtime.LockOSThread()
-		done <- errors.Join(unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS),
-			unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""), remountAt(source, point))
-	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-}
-
-func remountAt(source, point string) error {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	target, err := unix.Open(point, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(target)
-	t, mount := &tree{fd: fd}, Mount{Path: point}
-	if err := errors.Join(t.mount(mount, target), t.remount(mount)); err != nil {
-		return err
-	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(point, &fs); err != nil {
-		return err
-	}
-	if want := int64(unix.ST_RDONLY | unix.ST_NOSUID | unix.ST_NODEV); fs.Flags&want != want {
-		return errors.New("flags are " + strconv.FormatInt(fs.Flags, 16))
-	}
-	return nil
 }
 
 func TestWhatIsLeftInACgroupIsKilledAndItIsRemoved(t *testing.T) {

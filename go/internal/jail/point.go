@@ -144,7 +144,8 @@ func (v *view) bind(mount Mount, t *tree, gid int) (made bool, err error) {
 	if err := t.mount(mount, point); err != nil {
 		return false, err
 	}
-	if err := t.remount(mount); err != nil {
+	if err := t.finish(); err != nil {
+		err = fmt.Errorf("%s: %w", mount.Path, err)
 		return false, errors.Join(err, v.unbind(mount.Path, made))
 	}
 	return made, nil

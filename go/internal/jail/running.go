@@ -42,7 +42,7 @@ func (r *Running) Mount(mount Mount) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(t.fd)
+	defer t.close()
 	return r.inside(func(v *view) error {
 		if made, found := r.mounted[mount.Path]; found {
 			if err := v.unbind(mount.Path, made); err != nil {
@@ -78,11 +78,15 @@ func (r *Running) Unmount(path string) error {
 
 // inside runs what is to happen in the VMM's mount namespace, on a thread that ends with it.
 func (r *Running) inside(do func(*view) error) error {
-	namespace, err := unix.Open(filepath.Join("/proc", strconv.Itoa(r.pid), "ns/mnt"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	namespace, err := openNamespace(r.pid, "mnt")
 	if err != nil {
-		return fmt.Errorf("the VMM's mount namespace: %w", err)
+		return err
 	}
 	defer unix.Close(namespace)
+	// A jailer makes it anew, at a time of its own, so it cannot be held from the start on.
+	if err := checkMaker(namespace); err != nil {
+		return err
+	}
 	if !r.alive() {
 		return errors.New("the VMM has ended")
 	}
@@ -93,6 +97,37 @@ func (r *Running) inside(do func(*view) error) error {
 		done <- r.enterView(namespace, do)
 	}()
 	return <-done
+}
+
+func openNamespace(pid int, kind string) (int, error) {
+	fd, err := unix.Open(filepath.Join("/proc", strconv.Itoa(pid), "ns", kind), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("the %s namespace of %d: %w", kind, pid, err)
+	}
+	return fd, nil
+}
+
+// checkMaker refuses a mount namespace that the VMM has made: there it would choose what root mounts into. Without
+// capabilities it can make and enter only those of a user namespace other than ours.
+func checkMaker(namespace int) error {
+	own, err := openNamespace(os.Getpid(), "user")
+	if err != nil {
+		return err
+	}
+	defer unix.Close(own)
+	maker, err := unix.IoctlRetInt(namespace, unix.NS_GET_USERNS)
+	if err != nil {
+		return os.NewSyscallError("NS_GET_USERNS", err)
+	}
+	defer unix.Close(maker)
+	var ours, theirs unix.Stat_t
+	if err := errors.Join(unix.Fstat(own, &ours), unix.Fstat(maker, &theirs)); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if ours.Dev != theirs.Dev || ours.Ino != theirs.Ino {
+		return errors.New("the VMM has left its jail's mount namespace for one that it made itself: end it")
+	}
+	return nil
 }
 
 func (r *Running) enterView(namespace int, do func(*view) error) error {

@@ -2,8 +2,6 @@ package jail
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,6 +10,8 @@ import (
 type tree struct {
 	fd   int
 	stat unix.Stat_t
+	// What is to do once it is mounted, by a kernel that cannot do it before.
+	flags *lateFlags
 }
 
 // openTree opens a mount's source in the caller's view: nosuid, nodev, read-only unless writable, and id-mapped where
@@ -27,10 +27,17 @@ func openTree(mount Mount, uid, gid int) (*tree, error) {
 	}
 	t := &tree{fd: fd}
 	if err := t.restrict(mount, uid, gid); err != nil {
-		unix.Close(fd)
+		t.close()
 		return nil, err
 	}
 	return t, nil
+}
+
+func (t *tree) close() {
+	unix.Close(t.fd)
+	if t.flags != nil {
+		t.flags.close()
+	}
 }
 
 func (t *tree) restrict(mount Mount, uid, gid int) error {
@@ -66,13 +73,17 @@ func (t *tree) restrict(mount Mount, uid, gid int) error {
 	switch {
 	case err == nil:
 		return nil
+	case mapped && err == unix.ENOSYS:
+		return faultf(PathUnreadable, "%s is not the VM's to use (%s), and the kernel has no id-mapped mounts, which Linux "+
+			"5.12 brought: let uid %d use it, run a later kernel, or do without jails (jail: false)",
+			mount.Path, describe(&t.stat), uid)
 	case mapped:
 		return faultf(PathUnreadable, "%s is not the VM's to use (%s), and its file system or the kernel has no id-mapped "+
 			"mounts (%v): let uid %d use it, or move it to a file system that has them, such as ext4, XFS or Btrfs on "+
 			"Linux 5.15 or later", mount.Path, describe(&t.stat), err, uid)
-	case err == unix.ENOSYS && !mount.Recursive:
-		// Before Linux 5.12. The mount takes its flags once it is mounted.
-		return nil
+	case err == unix.ENOSYS:
+		t.flags, err = flagsForLater(mount)
+		return err
 	}
 	return fmt.Errorf("%s: mount_setattr: %w", mount.Path, err)
 }
@@ -132,24 +143,10 @@ func (t *tree) mount(mount Mount, point int) error {
 	return nil
 }
 
-// remount sets the flags again of a tree that a kernel without mount_setattr has mounted without them.
-func (t *tree) remount(mount Mount) error {
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(t.fd, &fs); err != nil {
-		return fmt.Errorf("%s: statfs: %w", mount.Path, err)
-	}
-	want := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
-	if !mount.Writable {
-		want |= unix.MS_RDONLY
-	}
-	// These have the numbers of the ST_ flags (statfs(2)).
-	kept := uintptr(fs.Flags) & (unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
-	if kept&want == want {
+// finish does what can only be done where the tree is mounted.
+func (t *tree) finish() error {
+	if t.flags == nil {
 		return nil
 	}
-	self := "/proc/self/fd/" + strconv.Itoa(t.fd)
-	if err := unix.Mount("", self, "", unix.MS_BIND|unix.MS_REMOUNT|kept|want, ""); err != nil {
-		return fmt.Errorf("%s: %w", mount.Path, os.NewSyscallError("mount", err))
-	}
-	return nil
+	return t.flags.set(t.fd)
 }

@@ -59,7 +59,8 @@ func (s *Spec) furnish() error {
 		return fmt.Errorf("%s: %w", s.Root, err)
 	}
 	if s.Enter.Proc {
-		flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
+		// Read-only: one process of the VMM's may not write another's memory, though it has the same uid.
+		flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_RDONLY)
 		if err := mountNew("proc", s.Root+"/proc", flags, ""); err != nil {
 			return err
 		}
@@ -86,7 +87,7 @@ func (v *view) add(mount Mount, uid, gid int) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(t.fd)
+	defer t.close()
 	_, err = v.bind(mount, t, gid)
 	return err
 }

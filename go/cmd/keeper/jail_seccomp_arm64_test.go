@@ -1,0 +1,5 @@
+package main
+
+func legacySetIDAttempts() []attempt { return nil }
+
+var legacySetIDAnswers map[string]string
