@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { IMicroVMConfig } from '../../ts/config/types.js';
@@ -91,11 +91,13 @@ export class ManagerBench implements AsyncDisposable {
 
   /** A VM that holds something of every kind. */
   config(id: string, part: Partial<IMicroVMConfig> = {}): IMicroVMConfig {
+    const sockets = this.scratch.file(`${id}.sockets`); // a folder of its own, for a jailed VMM may change what is in it
+    mkdirSync(sockets, { recursive: true });
     return {
       id,
       bootSource: { kernelImagePath: this.kernelImagePath },
       machineConfig: { memSizeMib: 32 },
-      vsock: { guestCid: 3, udsPath: this.scratch.file(`${id}.vsock`) },
+      vsock: { guestCid: 3, udsPath: join(sockets, 'v.sock') },
       ...part,
     };
   }
@@ -116,11 +118,12 @@ export class ManagerBench implements AsyncDisposable {
   async leftovers(taps: readonly string[] = []): Promise<string[]> {
     const names = (await readdir(this.runtimeDir)).filter((name) => !['.leases', '.reclaim.lock'].includes(name));
     const leases = ['uid', 'capacity'].map((kind) => readdir(join(this.runtimeDir, '.leases', kind)).catch(() => []));
-    const sockets = (await readdir(this.scratch.path)).filter((name) => name.endsWith('.vsock'));
+    const folders = (await readdir(this.scratch.path)).filter((name) => name.endsWith('.sockets'));
+    const sockets = await Promise.all(folders.map((folder) => readdir(this.scratch.file(folder))));
     return [
       ...names,
       ...(await Promise.all(leases)).flat().filter((name) => name !== '.lock'),
-      ...sockets,
+      ...sockets.flat(),
       ...(await this.#cgroups()),
       ...taps.filter((tap) => existsSync(`/sys/class/net/${tap}`)),
       ...(await processesNaming(this.scratch.path)),

@@ -61,7 +61,7 @@ describe('reclaiming a dead VM', () => {
     await plant('reused', { processes: { keeper, vmm: { ...identity, startTime: '1' } } });
     await plant('rebooted', { processes: { keeper, vmm: { ...identity, bootId: 'another' } } });
     await plant('unnamed', { processes: { keeper, vmm: identity } });
-    expect((await pruneRun()).vms.map(({ id }) => id)).toEqual(['rebooted', 'reused', 'unnamed']);
+    expect((await pruneRun()).vms.map(({ id }) => id).toSorted()).toEqual(['rebooted', 'reused', 'unnamed']);
     expect(await isAlive(identity)).toBe(true);
     expect(await vmDirectories()).toEqual([]);
   });
