@@ -18,7 +18,7 @@ import { CallQueue } from './call-queue.js';
 import { pumpConsole } from './console.js';
 import { classifyExit } from './exit.js';
 import { GuestLink } from './guest-link.js';
-import { pauseVm, resumeVm, snapshotVm } from './power.js';
+import { type Powered, pauseVm, resumeVm, snapshotVm } from './power.js';
 import { RunningVM, type VmCall } from './running-vm.js';
 import { shutDown } from './shutdown.js';
 import { isFinal, StateMachine, type VmState } from './state.js';
@@ -252,11 +252,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
   }
 
   /** Runs a call when those before it have ended and the VM is then in one of these states. */
-  async #enqueue<T>(
-    name: string,
-    states: VmState[],
-    call: (vm: { state: StateMachine; process: VmmProcess }) => Promise<T>,
-  ): Promise<T> {
+  async #enqueue<T>(name: string, states: VmState[], call: (vm: Powered) => Promise<T>): Promise<T> {
     return await this.#calls.run(async () => {
       this.#state.assert(name, ...states);
       if (this.#stopping) {
@@ -264,7 +260,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
           details: { id: this.id },
         });
       }
-      return await call({ state: this.#state, process: this.vmm() });
+      return await call({ state: this.#state, process: this.vmm(), record: this.#machine?.record });
     });
   }
 
