@@ -52,6 +52,8 @@ export const ERROR_CODES = {
   NO_CLIENT: 'The VM has not been started, so there is no API to call.',
   PACKAGE_DAMAGED:
     'A program that comes with the package is missing, or is not as it was built. Install the package again, or build the clone.',
+  RECORD_UNREADABLE:
+    'The record of a VM is of a later release of SmartVM, or damaged. Nothing of the VM is touched; `details` has the path.',
   RELEASE_INVALID: 'A fetched release of Firecracker is not what it should be. Nothing of it is kept.',
   SOCKET_PATH_TOO_LONG: 'A Unix socket path is longer than 107 bytes. Use a shorter runtime directory or id.',
   START_FAILED: 'A step of the start failed; what the steps before it had made is undone. The cause says why.',
@@ -59,6 +61,7 @@ export const ERROR_CODES = {
   TOOL_MISSING: 'A host tool is not installed. The message says which command installs it.',
   UID_EXHAUSTED: 'Every uid of the range for VMs is taken. Stop some VMs, or give a larger range.',
   VM_EXISTS: 'A VM with that id exists already.',
+  VM_NOT_FOUND: 'No VM of that id runs: there is no directory of it, or it has ended.',
   VMM_EXITED: 'The VMM process ended. `details` has its exit code or signal, and the tail of its output.',
   VMM_NOT_FOUND: 'Neither a Firecracker with a usable KVM nor QEMU was found. Run `smartvm install --with-deps`.',
   VMM_SPAWN_FAILED: 'The VMM executable could not be started.',

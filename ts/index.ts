@@ -1,3 +1,4 @@
+export type { AttachOptions, AttachReport } from './attach.js';
 export type { CapacityDemand, CapacityOptions } from './config/capacity.js';
 export type * from './config/device-types.js';
 export type { IMemoryBackend, IRestoreOptions } from './config/restore.js';

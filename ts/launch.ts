@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { VmTags } from './config/labels.js';
 import type { IMicroVMConfig } from './config/types.js';
+import { type GuestAccess, writeGuestAccess } from './guest/access.js';
 import { GuestConnection } from './guest/connection.js';
 import { generateVmKeys, type VmKeys } from './guest/keys.js';
 import type { DialGuest } from './guest/types.js';
@@ -30,6 +31,8 @@ export interface LaunchOptions extends VmTags {
   timeoutMs?: number | undefined;
   /** Most milliseconds to wait in line where the host's capacity is taken. Default 0: CAPACITY_EXCEEDED at once. */
   queueMs?: number | undefined;
+  /** The VM outlives this program; see `SmartVM.attach()`. Default false. */
+  detached?: boolean | undefined;
   /** Ends the launch; once the VM runs it has no say. */
   signal?: AbortSignal | undefined;
   /** Told of each step where an image has to be made first. */
@@ -64,21 +67,28 @@ export function launchConfig(id: string, runtimeDir: string, options: LaunchOpti
   };
 }
 
-/** Makes the files of a VM that are its own, in the folder that its VMM writes to, and gives the way to the agent inside. */
+/** Makes the files of a VM that are its own, and gives the way to the agent inside. */
 export async function prepareFiles(
   id: string,
-  folder: string,
+  runtimeDir: string,
   options: LaunchOptions,
   image: BootImage,
   cacheDir: string,
 ): Promise<DialGuest> {
+  const folder = vmmFolder(runtimeDir);
   const keys = await generateVmKeys();
   await Promise.all([
     perVmInitramfs(image.initramfsPath, join(folder, INITRAMFS), guestConfig(id, options, image, keys)),
     createOverlayDrive(cacheDir, join(folder, OVERLAY), options.diskSizeMib ?? DEFAULT_DISK_SIZE_MIB),
   ]);
-  const udsPath = join(folder, VSOCK);
-  return (dialOptions) => GuestConnection.open({ ...dialOptions, udsPath, keys });
+  const access = { udsPath: join(folder, VSOCK), keys };
+  await writeGuestAccess(runtimeDir, access);
+  return dialerOf(access);
+}
+
+/** The way to the agent of a guest. */
+export function dialerOf(access: GuestAccess): DialGuest {
+  return (options) => GuestConnection.open({ ...options, ...access });
 }
 
 /** What the agent reads in /smartvm/config.json; drives have the names that their order gives them. */

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
+import { type AttachOptions, type AttachReport, findRecord, vmToAttach } from './attach.js';
 import {
   assertCapacityDemand,
   assertCapacityOptions,
@@ -31,6 +32,7 @@ import { type Arch, hostArch } from './vmm/host.js';
 import { jailOf } from './vmm/jail/jail.js';
 import { jailPolicy } from './vmm/jail/policy.js';
 import { type PruneOptions, type PruneReport, prune, pruneDirectories } from './vmm/registry/prune.js';
+import { type RecordEntry, scanRecords } from './vmm/registry/scan.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
 export interface SmartVMOptions {
@@ -60,7 +62,7 @@ export interface SmartVMOptions {
 export interface CreateVMOptions
   extends Pick<
     MicroVMOptions,
-    'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs' | 'name' | 'labels'
+    'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs' | 'name' | 'labels' | 'detached'
   > {
   /**
    * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
@@ -172,7 +174,8 @@ export class SmartVM implements AsyncDisposable {
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
       name: options.name,
       labels: options.labels,
-      prepare: () => prepareFiles(id, vmmFolder(directory), options, image, this.imageManager.cacheDir),
+      detached: options.detached,
+      prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
     });
     await vm.start({ signal, timeoutMs: options.timeoutMs, queueMs: options.queueMs });
     return vm;
@@ -189,6 +192,39 @@ export class SmartVM implements AsyncDisposable {
   }
 
   /**
+   * A VM that runs, whatever program started it: this one can do with it all that that one could. Disposing of it lets go of it and
+   * never ends it; its `stop()` does, and releases what it held of the host. One that this program has already is given as it is.
+   * @throws SmartVMError VM_NOT_FOUND, RECORD_UNREADABLE; INVALID_STATE while it is being started; KEEPER_FAILED, CANCELED
+   */
+  async attach(id: string, options: AttachOptions = {}): Promise<MicroVM> {
+    const own = this.#vms.get(id);
+    if (own && own.state !== 'created' && own.state !== 'starting') {
+      return own;
+    }
+    return await this.#attach(await findRecord(id, this.#directoryFor(id)), options);
+  }
+
+  /** Attaches to every VM that runs below this runtime directory. One to which that cannot be done hinders no other. */
+  async attachAll(options: AttachOptions = {}): Promise<AttachReport> {
+    const { records, unreadable } = await scanRecords(this.#runtimeDir);
+    const others = records.filter(({ record }) => !this.#vms.has(record.id));
+    const results = await Promise.allSettled(others.map((entry) => this.#attach(entry, options)));
+    const vms = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    const failed = results.flatMap((result, index) =>
+      result.status === 'rejected' ? [{ id: others[index]?.record.id ?? '', error: result.reason }] : [],
+    );
+    return { vms, failed, unreadable };
+  }
+
+  async #attach(entry: RecordEntry, options: AttachOptions): Promise<MicroVM> {
+    const vm = await vmToAttach(entry, this.networkManager);
+    this.#directoryFor(vm.id); // once more: it may have been attached to meanwhile
+    this.#add(vm);
+    await vm.start(options);
+    return vm;
+  }
+
+  /**
    * Undoes what VMs have left whose programs and keepers were killed: processes, TAPs, sockets, cgroups, leases, directories. Each
    * is proven to be such a VM's; what SmartVM did not make is never touched. The first VM that a SmartVM makes does this too, beside
    * its start, but for the leases, which whoever needs one takes over.
@@ -199,7 +235,8 @@ export class SmartVM implements AsyncDisposable {
   }
 
   /**
-   * Ends every VM of this program, those that are being launched too, and waits until all they held is released.
+   * Ends every VM of this program, those that are being launched too, and waits until all they held is released. Those that are
+   * detached or attached to live on: they are let go of.
    * @throws SmartVMError CLEANUP_FAILED when something could not be released; the rest is
    */
   async cleanup(): Promise<void> {
@@ -207,7 +244,7 @@ export class SmartVM implements AsyncDisposable {
       abort.abort();
     }
     await Promise.allSettled(this.#launches.keys()); // launch() reports it
-    const results = await Promise.allSettled([...this.#vms.values()].map((vm) => vm.cleanup()));
+    const results = await Promise.allSettled([...this.#vms.values()].map((vm) => vm[Symbol.asyncDispose]()));
     this.#vms.clear();
     await this.#sweep;
     const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
@@ -237,6 +274,7 @@ export class SmartVM implements AsyncDisposable {
         this.#vms.delete(vm.id);
       }
     });
+    vm.on('released', () => this.#vms.get(vm.id) === vm && this.#vms.delete(vm.id));
   }
 }
 

@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { expect } from 'vitest';
 import type { Guest } from '../../ts/guest/types.js';
 import { prepareFiles } from '../../ts/launch.js';
@@ -17,17 +18,18 @@ export class DebianVmm {
     const { imageManager } = new SmartVM();
     const image = await imageManager.resolve('debian', {});
     const vmm = await QemuVmm.ready();
+    await mkdir(vmm.scratch.file('vmm'));
     const dial = await prepareFiles('debian', vmm.scratch.path, {}, image, imageManager.cacheDir);
     const bodies = {
       '/boot-source': {
         kernel_image_path: image.kernelImagePath,
-        initrd_path: vmm.scratch.file('initramfs.cpio'),
+        initrd_path: vmm.scratch.file('vmm', 'initramfs.cpio'),
         boot_args: image.bootArgs,
       },
       '/machine-config': { vcpu_count: 1, mem_size_mib: 256 },
       '/drives/root': { drive_id: 'root', path_on_host: image.rootfs.path, is_root_device: true, is_read_only: true },
-      '/drives/over': { drive_id: 'over', path_on_host: vmm.scratch.file('overlay.img'), is_root_device: false },
-      '/vsock': { guest_cid: 3, uds_path: vmm.scratch.file('vsock.sock') },
+      '/drives/over': { drive_id: 'over', path_on_host: vmm.scratch.file('vmm', 'overlay.img'), is_root_device: false },
+      '/vsock': { guest_cid: 3, uds_path: vmm.scratch.file('vmm', 'vsock.sock') },
       ...devices,
       '/actions': { action_type: 'InstanceStart' },
     };

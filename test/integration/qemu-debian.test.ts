@@ -49,14 +49,14 @@ describe.skipIf(process.arch !== 'x64')('Debian on smartvm-qemu', () => {
     expect(await vmm.call('PUT', '/snapshot/create', { snapshot_path: snap, mem_file_path: mem })).toMatchObject({
       status: 204,
     });
-    await copyFile(vmm.scratch.file('overlay.img'), vmm.scratch.file('overlay.kept'));
+    await copyFile(vmm.scratch.file('vmm', 'overlay.img'), vmm.scratch.file('overlay.kept'));
     guest.close();
     vmm.process.kill('SIGTERM');
     await vmm.exit();
 
     for (let round = 0; round < 2; round++) {
-      await unlink(vmm.scratch.file('vsock.sock')); // no VMM removes its own
-      await copyFile(vmm.scratch.file('overlay.kept'), vmm.scratch.file('overlay.img'));
+      await unlink(vmm.scratch.file('vmm', 'vsock.sock')); // no VMM removes its own
+      await copyFile(vmm.scratch.file('overlay.kept'), vmm.scratch.file('vmm', 'overlay.img'));
       const clone = await QemuVmm.ready();
       vmms.push(clone);
       const backend = { backend_type: 'File', backend_path: mem };

@@ -85,7 +85,7 @@ describe.skipIf(process.arch !== 'x64' || process.getuid?.() !== 0)(
       guest.close();
       vmm.process.kill('SIGTERM');
       await vmm.exit();
-      await unlink(vmm.scratch.file('vsock.sock')); // no VMM removes its own
+      await unlink(vmm.scratch.file('vmm', 'vsock.sock')); // no VMM removes its own
 
       const clone = await QemuVmm.ready();
       vmms.push(clone);

@@ -18,9 +18,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   qemu: ['util', 'errors', 'firecracker/generated.ts'],
   doctor: ['util', 'errors', 'config', 'vmm'],
   launch: EVERYTHING_INSIDE,
-  smartvm: [...EVERYTHING_INSIDE, 'launch', 'doctor'],
-  cli: [...EVERYTHING_INSIDE, 'launch', 'smartvm', 'doctor', 'qemu'],
-  index: [...EVERYTHING_INSIDE, 'launch', 'smartvm', 'doctor'],
+  attach: [...EVERYTHING_INSIDE, 'launch'],
+  smartvm: [...EVERYTHING_INSIDE, 'launch', 'attach', 'doctor'],
+  cli: [...EVERYTHING_INSIDE, 'launch', 'attach', 'smartvm', 'doctor', 'qemu'],
+  index: [...EVERYTHING_INSIDE, 'launch', 'attach', 'smartvm', 'doctor'],
 };
 
 /** Every module that a source imports, types, re-exports and dynamic imports included. */

@@ -22,6 +22,11 @@ export class CleanupStack {
     this.#entries.push({ name, undo });
   }
 
+  /** Another sees to it all from now on. */
+  forget(): void {
+    this.#entries = [];
+  }
+
   /**
    * Runs and forgets every undo.
    * @throws SmartVMError CLEANUP_FAILED when any of them threw; its cause is an AggregateError of all, in the order in which they ran

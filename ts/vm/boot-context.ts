@@ -3,13 +3,15 @@ import type { IRestoreOptions } from '../config/restore.js';
 import type { VMConfig } from '../config/vm-config.js';
 import { SmartVMError } from '../errors.js';
 import type { DialGuest, Guest } from '../guest/types.js';
-import type { CleanupStack } from '../util/cleanup-stack.js';
+import { CleanupStack } from '../util/cleanup-stack.js';
 import type { Confine, Confinement } from '../vmm/confinement.js';
 import type { VmmKind } from '../vmm/find.js';
 import type { VmmFlags } from '../vmm/flags.js';
+import type { VmRecord } from '../vmm/registry/record.js';
 import type { RecordFile } from '../vmm/registry/record-file.js';
 import type { Telemetry } from '../vmm/telemetry.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
+import type { MicroVMOptions } from './types.js';
 
 /**
  * Makes the files that a configuration names, in the VM's runtime directory or elsewhere, and gives the way to SmartVM's
@@ -31,6 +33,8 @@ export interface BootContext {
   readonly socketPath: string;
   readonly runtimeDir: string;
   readonly detached: boolean;
+  /** The record of a VM that runs already, to which this is to be attached. */
+  readonly attach: VmRecord | undefined;
   readonly vmmKind: VmmKind | undefined;
   readonly tags: VmTags;
   readonly confine: Confine | undefined;
@@ -44,11 +48,36 @@ export interface BootContext {
   /** Told of the VMM as soon as there is one, before it is configured. */
   readonly onVmm: (vmm: VmmProcess) => void;
   record?: RecordFile;
+  /** Whether the guest is paused when this is through. */
+  isPaused?: boolean;
   confinement?: Confinement;
   process?: VmmProcess;
   telemetry?: Telemetry;
   dial?: DialGuest | undefined;
   guest?: Guest;
+}
+
+/** The context of a boot that begins. */
+export function bootContext(
+  { id, config, socketPath }: Pick<BootContext, 'id' | 'config' | 'socketPath'>,
+  executable: string,
+  options: MicroVMOptions,
+  start: Pick<BootContext, 'signal' | 'queueMs' | 'deadline' | 'onVmm'>,
+): BootContext {
+  const { restore, confine, reserve, prepare, attach } = options;
+  return {
+    ...{ id, config, socketPath, executable, restore, confine, reserve, prepare },
+    vmmKind: options.vmmKind,
+    tags: { name: options.name, labels: options.labels },
+    vmmFlags: options.vmmFlags ?? {},
+    extraArgs: options.extraArgs ?? [],
+    runtimeDir: options.runtimeDir ?? `${socketPath}.d`,
+    detached: options.detached ?? false,
+    attach: attach?.record,
+    dial: attach?.dial,
+    cleanup: new CleanupStack(),
+    ...start,
+  };
 }
 
 /** The record of a boot that has come so far. */

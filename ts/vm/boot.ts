@@ -10,6 +10,7 @@ import { Telemetry } from '../vmm/telemetry.js';
 import { assertNewEnough, versionOfExecutable } from '../vmm/version.js';
 import { vmmFolder } from '../vmm/vm-folder.js';
 import { VmmProcess } from '../vmm/vmm-process.js';
+import { attachVmm, detach } from './attach.js';
 import { type BootContext, recorded, remaining, started } from './boot-context.js';
 import { configure, loadSnapshot, restoreMetadata, startInstance } from './configure.js';
 import { makeRuntimeDirectory } from './runtime-directory.js';
@@ -60,6 +61,9 @@ export const RESTORE: Steps = [
   ...AGENT,
 ];
 
+/** In place of a start, for a VM that runs. Its guest is reached when it is there. */
+const ATTACH: Steps = [[{ name: 'attach', run: attachVmm }]];
+
 const AGENT_POLL_MS = 15;
 
 /**
@@ -70,10 +74,14 @@ export async function boot(context: BootContext, timings: StepTiming[]): Promise
   const begin = performance.now();
   let current = '';
   try {
-    for (const line of context.restore ? RESTORE : BOOT) {
+    for (const line of context.attach ? ATTACH : context.restore ? RESTORE : BOOT) {
       current = line.map((step) => step.name).join('+');
       throwIfCanceled(context.signal, `the start of VM ${context.id}`);
       await runLine(line, context, begin, timings);
+    }
+    if (context.detached) {
+      current = 'detach';
+      await detach(context);
     }
   } catch (error) {
     throw await undo(context, current, await explain(context, error));
@@ -170,7 +178,7 @@ async function makeFiles(context: BootContext, signal: AbortSignal): Promise<voi
 }
 
 async function startVmm(context: BootContext, signal: AbortSignal): Promise<void> {
-  const { id, config, executable, socketPath, runtimeDir, detached, confinement, cleanup } = context;
+  const { id, config, executable, socketPath, runtimeDir, confinement, cleanup } = context;
   const gates = gatedFields(FLAGS_SINCE, { vmmFlags: context.vmmFlags });
   if (gates.length > 0) {
     // An unknown flag ends the VMM before its API could tell the version.
@@ -178,7 +186,7 @@ async function startVmm(context: BootContext, signal: AbortSignal): Promise<void
   }
   const hasLogger = config.config.logger !== undefined;
   const extraArgs = [...vmmArguments(context.vmmFlags, hasLogger, confinement?.stderrPath), ...context.extraArgs];
-  const vmm = await VmmProcess.start({ id, executable, extraArgs, socketPath, runtimeDir, detached, confinement });
+  const vmm = await VmmProcess.start({ id, executable, extraArgs, socketPath, runtimeDir, confinement });
   cleanup.push('api socket', () => rm(socketPath, { force: true }));
   cleanup.push('vmm', () => vmm.dispose());
   context.process = vmm;

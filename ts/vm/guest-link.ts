@@ -10,10 +10,11 @@ export interface GuestLinkOptions {
   vmm: VmmProcess;
   /** Whether the guest should answer at the moment: one that is paused or is being ended need not. */
   expectsAnswer: () => boolean;
-  /** Milliseconds of silence after which a guest whose connection broke counts as shut down. */
-  goneAfterMs: number;
+  /** Milliseconds of silence after which a guest whose connection broke counts as shut down. Default 10,000. */
+  goneAfterMs: number | undefined;
 }
 
+const DEFAULT_GONE_AFTER_MS = 10_000;
 const REDIAL_MS = 100;
 const DIAL_TIMEOUT_MS = 2_000;
 
@@ -27,6 +28,7 @@ export class GuestLink {
   #guest: Guest | undefined;
   #reconnecting: Promise<boolean>;
   #hasShutDown = false;
+  #closed = false;
 
   constructor(options: GuestLinkOptions) {
     this.#options = options;
@@ -52,6 +54,12 @@ export class GuestLink {
     return this.#guest;
   }
 
+  /** Ends the connection, and the watch over the guest. */
+  close(reason?: SmartVMError): void {
+    this.#closed = true;
+    this.#guest?.close(reason);
+  }
+
   /** The guest by the connection that there is, broken or not. */
   get current(): Guest | undefined {
     return this.#guest;
@@ -64,7 +72,7 @@ export class GuestLink {
         this.#hasShutDown = true;
         await vmm.kill();
       }
-      if (vmm.exit) {
+      if (vmm.exit || this.#closed) {
         return;
       }
       await Promise.race([this.#guest?.closed, vmm.exited]);
@@ -74,8 +82,8 @@ export class GuestLink {
 
   /** False for a guest that is gone. */
   async #reconnect(): Promise<boolean> {
-    const { vmm, dial, expectsAnswer, goneAfterMs } = this.#options;
-    for (let silentSince = performance.now(); !vmm.exit; ) {
+    const { vmm, dial, expectsAnswer, goneAfterMs = DEFAULT_GONE_AFTER_MS } = this.#options;
+    for (let silentSince = performance.now(); !vmm.exit && !this.#closed; ) {
       if (!expectsAnswer()) {
         silentSince = performance.now();
       } else {

@@ -5,8 +5,7 @@ import type { IMicroVMConfig, IRestoredMicroVMConfig } from '../config/types.js'
 import { type SnapshotOptions, snapshotPayload } from '../config/updates.js';
 import { VMConfig } from '../config/vm-config.js';
 import { SmartVMError } from '../errors.js';
-import type { ExecOptions, ExecResult, Guest, GuestProcess, SpawnOptions } from '../guest/types.js';
-import { CleanupStack } from '../util/cleanup-stack.js';
+import type { Guest } from '../guest/types.js';
 import { linkSignals, withDeadline } from '../util/deadline.js';
 import type { VmmExit } from '../vmm/exit.js';
 import { assertVmmFlags } from '../vmm/flags.js';
@@ -14,12 +13,12 @@ import type { Telemetry } from '../vmm/telemetry.js';
 import { assertNewEnough } from '../vmm/version.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
 import { boot, type StepTiming } from './boot.js';
-import type { BootContext } from './boot-context.js';
+import { type BootContext, bootContext } from './boot-context.js';
 import { CallQueue } from './call-queue.js';
 import { pumpConsole } from './console.js';
 import { classifyExit } from './exit.js';
 import { GuestLink } from './guest-link.js';
-import { pauseVm, resumeVm, snapshotVm } from './power.js';
+import { type Powered, pauseVm, resumeVm, snapshotVm } from './power.js';
 import { RunningVM, type VmCall } from './running-vm.js';
 import { shutDown } from './shutdown.js';
 import { isFinal, StateMachine, type VmState } from './state.js';
@@ -27,7 +26,6 @@ import type { MicroVMOptions, NetworkProvider, StartOptions, StopOptions, StopRe
 
 const DEFAULT_START_TIMEOUT_MS = 60_000;
 const DEFAULT_GRACE_MS = 5_000;
-const DEFAULT_GUEST_GONE_AFTER_MS = 10_000;
 
 /** One microVM: its configuration, its life (see `TRANSITIONS` and `BOOT`) and, while it runs, the way into its guest. */
 export class MicroVM extends RunningVM implements AsyncDisposable {
@@ -59,7 +57,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
   ) {
     super();
     this.id = id;
-    this.config = new VMConfig(config, options.restore ? 'snapshot' : 'boot');
+    this.config = new VMConfig(config, (options.attach?.record.restored ?? options.restore) ? 'snapshot' : 'boot');
     this.socketPath = socketPath;
     this.networkManager = networkManager;
     this.#binaryPath = binaryPath;
@@ -78,8 +76,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
    */
   async start(options: StartOptions = {}): Promise<void> {
     this.#state.assert('start()', 'created');
-    this.assertValid();
     assertQueueMs(options.queueMs);
+    this.assertValid();
     this.#state.to('starting');
     this.#starting = this.#start(options);
     await this.#starting;
@@ -87,6 +85,9 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
 
   /** @throws SmartVMError INVALID_CONFIG, INVALID_OPTION with all that the start would refuse without looking at the host */
   assertValid(): void {
+    if (this.#options.attach) {
+      return; // it runs by it
+    }
     this.config.assertValid();
     assertVmmFlags(this.#options.vmmFlags ?? {});
     assertTags(this.#options);
@@ -105,8 +106,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
 
   /**
    * Writes the VM into two files, from which others can start (`restore`). A VM that runs is paused meanwhile. The guest's
-   * connections over vsock do not survive it; SmartVM makes its own anew. The drives are not in it: those that `launch()` makes
-   * go with their VM, and have to be copied by whoever wants to start others from it.
+   * connections over vsock do not survive it; SmartVM makes its own anew. The drives are not in it: those that `launch()` makes go
+   * with their VM, and have to be copied by whoever wants to start others from it.
    */
   async createSnapshot(options: SnapshotOptions): Promise<void> {
     snapshotPayload(options); // says what is wrong with it before anything stops
@@ -130,49 +131,52 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     await this.stop({ force: true });
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.cleanup();
+  /** Whether the VM lives on without this: it was started with `detached`, or attached to. */
+  get outlives(): boolean {
+    return (this.#options.detached ?? false) || this.#options.attach !== undefined;
   }
 
   /**
-   * Runs a command in the guest and collects its output. Any exit code is a result.
-   * @param command an argument vector; one string only with `{ shell: true }`
-   * @throws SmartVMError EXEC_TIMEOUT, CANCELED, EXEC_OUTPUT_LIMIT; VMM_EXITED within a second when the VM ends meanwhile
+   * Lets go of a VM that outlives this: it lives on, and any program can attach to it.
+   * @throws SmartVMError INVALID_STATE for one that goes with this program, or neither runs nor is paused
    */
-  async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return await (await this.#guest()).exec(command, options);
+  async release(): Promise<void> {
+    this.#state.assert('release()', 'running', 'paused');
+    const machine = this.#machine;
+    if (!this.outlives) {
+      throw new SmartVMError('INVALID_STATE', `VM ${this.id} goes with this program: start it with \`detached: true\``);
+    }
+    this.#machine = undefined;
+    this.#ended = undefined;
+    this.#link?.close();
+    machine?.telemetry?.close();
+    await machine?.process?.release();
+    this.emit('released');
   }
 
-  /** Starts a process in the guest: its streams, signals and exit. */
-  async spawn(argv: readonly string[], options: SpawnOptions = {}): Promise<GuestProcess> {
-    return await (await this.#guest()).spawn(argv, options);
+  /** Lets go of a VM that outlives this, also in the middle of a call, and ends a start that is not through; ends any other VM. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.outlives || this.state === 'created') {
+      await this.cleanup();
+      return;
+    }
+    this.#startAbort.abort();
+    await Promise.allSettled([this.#starting, this.#calls.idle, this.#stopping]); // whoever made them is told
+    if (this.#machine && !isFinal(this.state)) {
+      await this.release();
+    }
   }
 
   async #start(options: StartOptions): Promise<void> {
     using linked = linkSignals([this.#startAbort.signal, options.signal]);
-    const context: BootContext = {
-      id: this.id,
-      config: this.config,
-      restore: this.#options.restore,
-      executable: this.#binaryPath,
-      vmmFlags: this.#options.vmmFlags ?? {},
-      extraArgs: this.#options.extraArgs ?? [],
-      socketPath: this.socketPath,
-      runtimeDir: this.#options.runtimeDir ?? `${this.socketPath}.d`,
-      detached: this.#options.detached ?? false,
-      vmmKind: this.#options.vmmKind,
-      tags: { name: this.#options.name, labels: this.#options.labels },
-      confine: this.#options.confine,
-      reserve: this.#options.reserve,
-      queueMs: options.queueMs ?? 0,
-      prepare: this.#options.prepare,
+    const context = bootContext(this, this.#binaryPath, this.#options, {
       signal: linked.signal,
+      queueMs: options.queueMs ?? 0,
       deadline: performance.now() + (options.timeoutMs ?? DEFAULT_START_TIMEOUT_MS),
-      cleanup: new CleanupStack(),
       onVmm: (vmm) => {
         this.#console = pumpConsole(vmm, this);
       },
-    };
+    });
     try {
       await boot(context, this.timings);
     } catch (error) {
@@ -181,10 +185,10 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     }
     this.#machine = context;
     const { guest, dial, process: vmm } = context;
-    const goneAfterMs = this.#options.guestGoneAfterMs ?? DEFAULT_GUEST_GONE_AFTER_MS;
+    const goneAfterMs = this.#options.guestGoneAfterMs;
     const expectsAnswer = () => this.state === 'running' && !this.#stopping;
     this.#link = dial && vmm && new GuestLink({ guest, dial, vmm, expectsAnswer, goneAfterMs });
-    this.#state.to(context.restore?.resume === false ? 'paused' : 'running');
+    this.#state.to((context.isPaused ?? context.restore?.resume === false) ? 'paused' : 'running');
     this.#ended = context.process?.exited.then((exit) => this.#finish(exit));
     this.#ended?.catch(() => undefined); // stop() reports it
   }
@@ -201,6 +205,9 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
       // A VMM that hangs may not end the call under way; those behind it are refused by now.
       await withDeadline(this.#calls.idle, graceMs, () => new Error('busy')).catch(() => undefined);
     }
+    if (!isFinal(this.state) && !this.#machine) {
+      this.vmm(); // says that there is none: this has let go of it
+    }
     if (isFinal(this.state) || !this.#machine?.process || this.#machine.process.exit) {
       await this.#ended;
       return { rung: 'none' };
@@ -215,14 +222,17 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
   /** The VMM has ended, asked or not: whoever waits for the guest is told, and all that the VM held is released. */
   async #finish(vmmExit: VmmExit): Promise<void> {
     const machine = this.#machine;
-    const exit = classifyExit(vmmExit, machine?.process?.exitError, {
+    if (!machine) {
+      return; // this has let go of it
+    }
+    const exit = classifyExit(vmmExit, machine.process?.exitError, {
       stopping: this.#stopping !== undefined,
       guestShutDown: this.#link?.hasShutDown ?? false,
     });
-    this.#link?.current?.close(machine?.process?.exitError);
+    this.#link?.close(machine.process?.exitError);
     await this.#console; // its last bytes come before 'exit'
     try {
-      await machine?.cleanup.unwind();
+      await machine.cleanup.unwind();
     } finally {
       this.#state.to(exit.orderly ? 'stopped' : 'failed');
       this.emit('exit', exit);
@@ -242,11 +252,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
   }
 
   /** Runs a call when those before it have ended and the VM is then in one of these states. */
-  async #enqueue<T>(
-    name: string,
-    states: VmState[],
-    call: (vm: { state: StateMachine; process: VmmProcess }) => Promise<T>,
-  ): Promise<T> {
+  async #enqueue<T>(name: string, states: VmState[], call: (vm: Powered) => Promise<T>): Promise<T> {
     return await this.#calls.run(async () => {
       this.#state.assert(name, ...states);
       if (this.#stopping) {
@@ -254,11 +260,11 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
           details: { id: this.id },
         });
       }
-      return await call({ state: this.#state, process: this.vmm() });
+      return await call({ state: this.#state, process: this.vmm(), record: this.#machine?.record });
     });
   }
 
-  async #guest(): Promise<Guest> {
+  protected async guest(): Promise<Guest> {
     this.#state.assert('running a command', 'running');
     if (!this.#link) {
       throw new SmartVMError('AGENT_UNREACHABLE', `VM ${this.id} was started without SmartVM's agent`);

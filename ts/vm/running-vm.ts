@@ -6,6 +6,7 @@ import * as updates from '../config/updates.js';
 import type { VMConfig } from '../config/vm-config.js';
 import type { FirecrackerApi } from '../firecracker/api.js';
 import type { WireAnswer } from '../firecracker/wire.js';
+import type { ExecOptions, ExecResult, Guest, GuestProcess, SpawnOptions } from '../guest/types.js';
 import type { MetricsSample } from '../vmm/metrics.js';
 import type { Telemetry } from '../vmm/telemetry.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
@@ -39,6 +40,23 @@ export abstract class RunningVM extends EventEmitter<MicroVMEvents> {
 
   /** @throws SmartVMError NO_CLIENT before the start */
   protected abstract telemetry(): Telemetry;
+
+  /** @throws SmartVMError INVALID_STATE unless the VM runs; AGENT_UNREACHABLE, VMM_EXITED */
+  protected abstract guest(): Promise<Guest>;
+
+  /**
+   * Runs a command in the guest and collects its output. Any exit code is a result.
+   * @param command an argument vector; one string only with `{ shell: true }`
+   * @throws SmartVMError EXEC_TIMEOUT, CANCELED, EXEC_OUTPUT_LIMIT; VMM_EXITED within a second when the VM ends meanwhile
+   */
+  async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    return await (await this.guest()).exec(command, options);
+  }
+
+  /** Starts a process in the guest: its streams, signals and exit. */
+  async spawn(argv: readonly string[], options: SpawnOptions = {}): Promise<GuestProcess> {
+    return await (await this.guest()).spawn(argv, options);
+  }
 
   /**
    * The VMM's API, for every verb that has no method here.

@@ -1,8 +1,10 @@
 import type { VmTags } from '../config/labels.js';
 import type { IRestoreOptions } from '../config/restore.js';
+import type { DialGuest } from '../guest/types.js';
 import type { Confine } from '../vmm/confinement.js';
 import type { VmmKind } from '../vmm/find.js';
 import type { VmmFlags } from '../vmm/flags.js';
+import type { VmRecord } from '../vmm/registry/record.js';
 import type { PrepareFiles, Reserve } from './boot-context.js';
 import type { VmExit } from './exit.js';
 import type { ShutdownRung } from './shutdown.js';
@@ -27,8 +29,10 @@ export interface MicroVMOptions extends VmTags {
   guestGoneAfterMs?: number | undefined;
   /** Flags for the VMM beside `--api-sock`, `--id` and those of `vmmFlags`, as they are. */
   extraArgs?: readonly string[] | undefined;
-  /** A detached VM outlives the program that started it. Default false. */
+  /** A detached VM outlives, once its start is through, the program and the MicroVM that started it. Default false. */
   detached?: boolean | undefined;
+  /** Attaches to a VM that runs, in place of starting one. */
+  attach?: { readonly record: VmRecord; readonly dial: DialGuest | undefined } | undefined;
 }
 
 export interface StartOptions {
@@ -58,6 +62,8 @@ export interface MicroVMEvents {
   console: [chunk: Buffer];
   /** The VM, having run, has ended, and all that it held on the host is released. */
   exit: [exit: VmExit];
+  /** This has let go of the VM, which lives on. */
+  released: [];
 }
 
 /** What NetworkManager gives a VM; the interface keeps this folder apart from ts/network. */

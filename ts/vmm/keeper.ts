@@ -6,6 +6,7 @@ import { SmartVMError, type SmartVMErrorCode } from '../errors.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { withDeadline } from '../util/deadline.js';
 import type { ProcessIdentity } from '../util/process-identity.js';
+import type { VmmExit } from './exit.js';
 import { askKeeper } from './keeper-state.js';
 
 export interface KeeperOptions {
@@ -14,8 +15,6 @@ export interface KeeperOptions {
   runtimeDir: string;
   /** The VMM and its arguments. */
   command: readonly [string, ...string[]];
-  /** A detached VM outlives the program that started it. Default false. */
-  detached?: boolean | undefined;
   /** A file that describes the jail that the VMM is shut in; the command is then the way into it. */
   jailPath?: string | undefined;
 }
@@ -33,12 +32,16 @@ interface Hello {
 export interface Keeper {
   readonly process: ProcessIdentity;
   readonly vmm: ProcessIdentity;
-  /** Settles when the keeper has ended, and with it the VMM: its last word is in exit.json. */
-  readonly ended: Promise<unknown>;
+  /** Settles when the keeper has ended, and with it the VMM. Its last word, where it has not told it here, is in exit.json. */
+  readonly ended: Promise<VmmExit | undefined>;
   /** For state and signals. */
   readonly client: SocketClient;
   /** For the console: a guest that reads nothing holds up these connections, and no signal. */
   readonly console: SocketClient;
+  /** Makes the VM outlive this program. */
+  detach(): Promise<void>;
+  /** Lets go of it: nothing of it keeps this program from ending. */
+  release(): void;
   /**
    * Gives up ownership, which tells a keeper that is not detached to end its VM, and waits until the keeper is gone.
    * One that does not go within `KEEPER_EXIT_MS` is killed, and its VMM with it.
@@ -47,7 +50,7 @@ export interface Keeper {
 }
 
 const HELLO_TIMEOUT_MS = 10_000;
-const KEEPER_EXIT_MS = 5_000;
+export const KEEPER_EXIT_MS = 5_000;
 /** What programs are found by, and where they put temporary files. */
 const ENVIRONMENT = ['PATH', 'LD_LIBRARY_PATH', 'LANG', 'TMPDIR', 'TZ'];
 
@@ -61,7 +64,6 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
   const [client, console] = [new SocketClient({ socketPath }), new SocketClient({ socketPath })];
   const args = [
     ...['--id', options.id, '--dir', options.runtimeDir],
-    ...(options.detached ? ['--detached'] : []),
     ...(options.jailPath === undefined ? [] : ['--jail', options.jailPath]),
   ];
   const program = await verifiedProgram('launch');
@@ -75,7 +77,7 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
     env: environment(),
     stdio: ['pipe', 'pipe', 'pipe'],
   });
-  const ended = new Promise((resolve) => child.once('exit', resolve));
+  const ended = new Promise<undefined>((resolve) => child.once('exit', () => resolve(undefined)));
   child.stdin.on('error', () => undefined); // it only ever closes: the keeper's exit says the rest
   try {
     const hello = await withDeadline(readHello(child), HELLO_TIMEOUT_MS, () =>
@@ -85,17 +87,19 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
       const what = hello.error.code === 'VMM_SPAWN_FAILED' ? options.command[0] : `the keeper of VM ${options.id}`;
       throw new SmartVMError(hello.error.code, `${what} could not be started: ${hello.error.message}`);
     }
-    // A program waits for its VM to end, as for any child, but not for one that is to outlive it.
-    const handles = [child.stdin, child.stdout, child.stderr, ...(options.detached ? [child] : [])];
-    for (const handle of handles as { unref?: () => void }[]) {
+    for (const handle of [child.stdin, child.stdout, child.stderr] as { unref?: () => void }[]) {
       handle.unref?.();
     }
     const { keeperPid, keeperStartTime, vmmPid, vmmStartTime, bootId } = hello;
+    const detach = async () => {
+      await client.put('/detached', undefined);
+      child.unref(); // a program waits for its VM to end, as for any child, but not for one that outlives it
+    };
     const end = () => endKeeper(child, ended);
     return {
       process: { pid: keeperPid, startTime: keeperStartTime, bootId },
       vmm: { pid: vmmPid, startTime: vmmStartTime, bootId },
-      ...{ ended, client, console, end },
+      ...{ ended, client, console, detach, release: () => child.unref(), end },
     };
   } catch (error) {
     child.kill('SIGKILL');

@@ -9,6 +9,12 @@ import type { VmmProcess } from './vmm-process.js';
 
 type Paths = Pick<SnapshotOptions, 'snapshotPath' | 'memFilePath'>;
 
+/** Told of a folder before it is made, and when it is gone: should this program be killed, others remove it. */
+export interface FolderJournal {
+  make(folder: string): Promise<void>;
+  removed(folder: string): Promise<void>;
+}
+
 /**
  * Lets a VMM write a snapshot where its caller wants it. One that is jailed writes into folders that are its own for as long as
  * that takes, beside the files' places; both files come to these when they are whole, and belong to this program.
@@ -17,6 +23,7 @@ export async function withSnapshotOutput(
   vmm: VmmProcess,
   options: SnapshotOptions,
   write: (paths: Paths) => Promise<void>,
+  journal?: FolderJournal,
 ): Promise<void> {
   const { uid } = vmm;
   const [state, memory] = [resolve(options.snapshotPath), resolve(options.memFilePath)];
@@ -28,7 +35,7 @@ export async function withSnapshotOutput(
     // The pages that have changed go into the file of an earlier snapshot.
     await vmm.expose([{ path: memory, access: 'write' }]);
     try {
-      await using staged = await Staging.make(vmm, uid, [state]);
+      await using staged = await Staging.make(vmm, uid, [state], journal);
       await write({ snapshotPath: staged.pathOf(state), memFilePath: memory });
       await staged.deliver();
     } finally {
@@ -36,7 +43,7 @@ export async function withSnapshotOutput(
     }
     return;
   }
-  await using staged = await Staging.make(vmm, uid, [memory, state]);
+  await using staged = await Staging.make(vmm, uid, [memory, state], journal);
   await write({ snapshotPath: staged.pathOf(state), memFilePath: staged.pathOf(memory) });
   // Never an older state with newer memory: the state goes first, and comes last.
   await rm(state, { force: true });
@@ -47,18 +54,25 @@ export async function withSnapshotOutput(
 class Staging implements AsyncDisposable {
   readonly #vmm: VmmProcess;
   readonly #targets: readonly string[];
+  readonly #journal: FolderJournal | undefined;
   readonly #folders = new Map<string, string>();
   /** Uid and gid of this program. */
   readonly #self = [process.getuid?.() ?? 0, process.getgid?.() ?? 0] as const;
 
-  private constructor(vmm: VmmProcess, targets: readonly string[]) {
+  private constructor(vmm: VmmProcess, targets: readonly string[], journal: FolderJournal | undefined) {
     this.#vmm = vmm;
     this.#targets = targets;
+    this.#journal = journal;
   }
 
   /** @throws SmartVMError FILE_WRITE_FAILED, JAIL_PATH_UNREADABLE */
-  static async make(vmm: VmmProcess, uid: number, targets: readonly string[]): Promise<Staging> {
-    const staging = new Staging(vmm, targets);
+  static async make(
+    vmm: VmmProcess,
+    uid: number,
+    targets: readonly string[],
+    journal: FolderJournal | undefined,
+  ): Promise<Staging> {
+    const staging = new Staging(vmm, targets, journal);
     try {
       for (const parent of new Set(targets.map((target) => dirname(target)))) {
         await staging.#open(parent, uid);
@@ -93,12 +107,14 @@ class Staging implements AsyncDisposable {
     for (const folder of this.#folders.values()) {
       await this.#vmm.conceal(folder).catch(() => undefined); // a VMM that has ended sees nothing
       await rm(folder, { recursive: true, force: true });
+      await this.#journal?.removed(folder).catch(() => undefined); // a VM that has ended has no journal
     }
   }
 
   async #open(parent: string, uid: number): Promise<void> {
     await assertUnshared(parent);
     const folder = join(parent, `.smartvm-${randomUUID()}`);
+    await this.#journal?.make(folder);
     await mkdir(folder, { mode: 0o700 }).catch((cause: Error) => {
       throw new SmartVMError('FILE_WRITE_FAILED', `cannot write a snapshot into ${parent}: ${cause.message}`, {
         cause,

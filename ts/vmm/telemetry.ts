@@ -18,6 +18,13 @@ export class Telemetry {
     this.#paths = paths;
   }
 
+  /** That of a VM which another program has started: FIFOs are there, and are read from when somebody asks for them. */
+  static of(config: Pick<IMicroVMConfig, 'logger' | 'metrics'>, folder: string, stderrLog: string): Telemetry {
+    const log = config.logger && (config.logger.logPath ?? join(folder, 'log.fifo'));
+    const metrics = config.metrics && (config.metrics.metricsPath ?? join(folder, 'metrics.fifo'));
+    return new Telemetry({ log: log ?? stderrLog, metrics });
+  }
+
   /**
    * Makes a FIFO in the VMM's folder for each of the two that a configuration asks for without naming a file, and reads it from
    * then on. @param stderrLog where the keeper writes what the VMM says without a logger @throws SmartVMError TOOL_MISSING, TOOL_FAILED
@@ -27,9 +34,7 @@ export class Telemetry {
     folder: string,
     stderrLog: string,
   ): Promise<Telemetry> {
-    const log = config.logger && (config.logger.logPath ?? join(folder, 'log.fifo'));
-    const metrics = config.metrics && (config.metrics.metricsPath ?? join(folder, 'metrics.fifo'));
-    const telemetry = new Telemetry({ log: log ?? stderrLog, metrics });
+    const telemetry = Telemetry.of(config, folder, stderrLog);
     const own = [
       ...(config.logger && !config.logger.logPath ? [telemetry.logPath] : []),
       ...(config.metrics && !config.metrics.metricsPath ? [telemetry.metricsPath] : []),

@@ -7,10 +7,12 @@ import type { ApiError } from '../firecracker/api-error.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { delay, linkSignals, throwIfCanceled, withDeadline } from '../util/deadline.js';
 import { isAlive, type ProcessIdentity } from '../util/process-identity.js';
+import { adoptKeeper } from './adopted-keeper.js';
 import type { Confinement } from './confinement.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
 import { type Keeper, startKeeper } from './keeper.js';
-import { Readiness } from './readiness.js';
+import { askKeeper } from './keeper-state.js';
+import { type InstanceInfo, Readiness } from './readiness.js';
 import type { VmRecord } from './registry/record.js';
 import { tailLines } from './tail.js';
 
@@ -23,9 +25,13 @@ export interface VmmProcessOptions {
   /** Where the VMM puts its API socket. */
   socketPath: string;
   runtimeDir: string;
-  detached?: boolean | undefined;
   /** The jail that it is shut in. Default: it has this program's rights and view of the host. */
   confinement?: Confinement | undefined;
+}
+
+export interface AttachOptions extends Pick<VmmProcessOptions, 'id' | 'socketPath' | 'runtimeDir'> {
+  /** The uid that the VMM has to itself; undefined where it is not jailed. */
+  jailUid: number | undefined;
 }
 
 const POLL_MS = 1;
@@ -38,14 +44,14 @@ export class VmmProcess {
   readonly api: FirecrackerApi;
   /** Settles once, when the VMM has ended; never rejects. */
   readonly exited: Promise<VmmExit>;
-  readonly #options: VmmProcessOptions;
+  readonly #options: AttachOptions;
   readonly #keeper: Keeper;
   readonly #readiness: Readiness;
   #version = 'unknown';
   #exit: VmmExit | undefined;
   #exitError: SmartVMError | undefined;
 
-  private constructor(options: VmmProcessOptions, keeper: Keeper, api: FirecrackerApi, readiness: Readiness) {
+  private constructor(options: AttachOptions, keeper: Keeper, api: FirecrackerApi, readiness: Readiness) {
     this.#options = options;
     this.#keeper = keeper;
     this.api = api;
@@ -55,19 +61,36 @@ export class VmmProcess {
 
   /** @throws SmartVMError VMM_SPAWN_FAILED, KEEPER_FAILED, PACKAGE_DAMAGED, SOCKET_PATH_TOO_LONG */
   static async start(options: VmmProcessOptions): Promise<VmmProcess> {
-    const { id, runtimeDir, detached, socketPath, executable, confinement } = options;
+    const { id, runtimeDir, socketPath, executable, confinement } = options;
     const api = new FirecrackerApi(new SocketClient({ socketPath })); // refuses a long path before anything runs
     const readiness = new Readiness(api);
     try {
       const flags = ['--api-sock', socketPath, '--id', id, ...(options.extraArgs ?? [])];
       const command = confinement?.command(flags) ?? ([executable, ...flags] as const);
-      const keeper = await startKeeper({ id, runtimeDir, detached, command, jailPath: confinement?.specPath });
-      return new VmmProcess(options, keeper, api, readiness);
+      const keeper = await startKeeper({ id, runtimeDir, command, jailPath: confinement?.specPath });
+      return new VmmProcess({ id, runtimeDir, socketPath, jailUid: confinement?.uid }, keeper, api, readiness);
     } catch (error) {
       readiness.end();
       await api.client.destroy();
       throw error;
     }
+  }
+
+  /**
+   * The VMM of a VM that another program has started.
+   * @throws SmartVMError VM_NOT_FOUND when its keeper is gone, KEEPER_FAILED when that does not answer
+   */
+  static async attach(options: AttachOptions): Promise<VmmProcess> {
+    const { id, runtimeDir, socketPath } = options;
+    const state = await askKeeper(runtimeDir);
+    if (state === 'silent') {
+      throw new SmartVMError('KEEPER_FAILED', `the keeper of VM ${id} does not answer`);
+    }
+    if (state === 'gone' || state.state !== 'running') {
+      throw new SmartVMError('VM_NOT_FOUND', `VM ${id} has ended`, { details: { id, runtimeDir } });
+    }
+    const api = new FirecrackerApi(new SocketClient({ socketPath }));
+    return new VmmProcess(options, adoptKeeper(runtimeDir, state), api, new Readiness(api));
   }
 
   get pid(): number {
@@ -81,7 +104,7 @@ export class VmmProcess {
 
   /** The uid that it has to itself; undefined where it is not jailed. */
   get uid(): number | undefined {
-    return this.#options.confinement?.uid;
+    return this.#options.jailUid;
   }
 
   get keeperPid(): number {
@@ -104,18 +127,18 @@ export class VmmProcess {
   }
 
   /**
-   * Waits until the API answers a GET.
+   * Waits until the API answers a GET, and gives the answer.
    * @throws SmartVMError VMM_EXITED with the tail of its output, BOOT_TIMEOUT, CANCELED
    */
-  async waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<void> {
+  async waitUntilReady(timeoutMs: number, signal: AbortSignal): Promise<InstanceInfo> {
     const decided = new AbortController();
     using waiting = linkSignals([signal, decided.signal]);
     const gone = this.exited.then(() => undefined);
-    const version = await Promise.race([this.#readiness.version, gone, delay(timeoutMs, waiting.signal)]);
+    const info = await Promise.race([this.#readiness.info, gone, delay(timeoutMs, waiting.signal)]);
     decided.abort();
-    if (version !== undefined) {
-      this.#version = version;
-      return;
+    if (info) {
+      this.#version = info.vmm_version ?? 'unknown';
+      return info;
     }
     this.#readiness.end();
     if (this.#exitError) {
@@ -146,14 +169,14 @@ export class VmmProcess {
    */
   async expose(paths: readonly HostPath[]): Promise<void> {
     // Of one that does not exist, the VMM says so.
-    for (const { path, access } of this.#options.confinement ? paths.filter(({ path }) => existsSync(path)) : []) {
+    for (const { path, access } of this.uid !== undefined ? paths.filter(({ path }) => existsSync(path)) : []) {
       await this.#changeMounts('PUT', { path: resolve(path), writable: access !== 'read' });
     }
   }
 
   /** Takes a path away that `expose` gave. What the VMM has open of it stays open. */
   async conceal(path: string): Promise<void> {
-    if (this.#options.confinement) {
+    if (this.uid !== undefined) {
       await this.#changeMounts('DELETE', { path: resolve(path) });
     }
   }
@@ -175,10 +198,26 @@ export class VmmProcess {
     return [...earlier, ...tail];
   }
 
+  /** Makes the VM outlive this program. */
+  async detach(): Promise<void> {
+    await this.#keeper.detach();
+  }
+
+  /** Ends what this program has of it, and not the VMM: whether and how that ends, nobody is told here any more. */
+  async release(): Promise<void> {
+    this.#readiness.end();
+    this.#keeper.release();
+    await this.#closeClients();
+  }
+
   /** Ends the keeper, and with it a VMM that still runs, and waits for that. */
   async dispose(): Promise<void> {
     await this.kill();
     await this.#keeper.end();
+    await this.#closeClients();
+  }
+
+  async #closeClients(): Promise<void> {
     await Promise.all([this.api.client, this.#keeper.client, this.#keeper.console].map((client) => client.destroy()));
   }
 
@@ -224,8 +263,7 @@ export class VmmProcess {
   }
 
   async #watchExit(): Promise<VmmExit> {
-    await this.#keeper.ended;
-    const exit = await readExit(this.#options.runtimeDir);
+    const exit = (await this.#keeper.ended) ?? (await readExit(this.#options.runtimeDir));
     if (exit.reason === 'keeper-lost') {
       await endOrphan(this.#keeper.vmm);
     }

@@ -1,12 +1,16 @@
 import { dirname, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
+import { delay } from '../../util/deadline.js';
 import { type FileLock, lockFile } from '../../util/file-lock.js';
-import { isSameProcess } from '../../util/process-identity.js';
+import { isAlive, isSameProcess } from '../../util/process-identity.js';
+import { leasesOf } from './leases.js';
 import type { VmRecord } from './record.js';
 import { readRecord } from './record-file.js';
 import { type Remnant, remnantsOf } from './remnants.js';
 import { standingOf } from './standing.js';
 
+const OWNER_MS = 10_000;
+const POLL_MS = 10;
 const LOCK = '.reclaim.lock';
 
 /** Waits for the right to reclaim in a runtime directory, which one program at a time has. */
@@ -23,6 +27,31 @@ export async function lockReclaim(runtimeRoot: string): Promise<FileLock> {
 export async function reclaim(runtimeDir: string, record: VmRecord): Promise<Remnant[]> {
   await using _lock = await lockReclaim(dirname(runtimeDir));
   return await reclaimLocked(runtimeDir, record);
+}
+
+/**
+ * As {@link reclaim}, for a VM whose end this program has seen. Where the program that made it lives, and the VM was its own, that does
+ * it, and this waits for it.
+ */
+export async function reclaimEnded(runtimeDir: string, record: VmRecord): Promise<void> {
+  for (const deadline = performance.now() + OWNER_MS; ; await delay(POLL_MS)) {
+    const now = await readRecord(runtimeDir, record.id).catch(() => undefined);
+    if (!now || !isSameVm(now, record)) {
+      break;
+    }
+    if ((await standingOf(runtimeDir, now)) !== 'owned') {
+      await reclaim(runtimeDir, now);
+      return;
+    }
+    if (performance.now() > deadline) {
+      return;
+    }
+  }
+  if (!(await isAlive(record.owner))) {
+    // Its keeper has removed the directory, and of leases a keeper knows nothing.
+    const leases = await leasesOf({ id: record.id, runtimeDir, owner: record.owner });
+    await Promise.all(leases.map((lease) => lease.remove()));
+  }
 }
 
 /** As {@link reclaim}, by who has the lock. */

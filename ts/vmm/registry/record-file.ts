@@ -1,5 +1,6 @@
 import { type FileHandle, lstat, mkdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { SmartVMError } from '../../errors.js';
 import { syncDirectory, writeFileAtomic } from '../../util/atomic-file.js';
 import { withBoundedFile } from '../../util/bounded-file.js';
 import { vmmFolder } from '../vm-folder.js';
@@ -19,11 +20,13 @@ const TAKEN: readonly (string | undefined)[] = ['ENOTEMPTY', 'EEXIST', 'ENOTDIR'
 /** The record of a VM of this program, on disk before what it names is made. */
 export class RecordFile {
   readonly #runtimeDir: string;
+  readonly #inode: number;
   #record: VmRecord;
   #lastWrite: Promise<void> = Promise.resolve();
 
-  private constructor(runtimeDir: string, record: VmRecord) {
+  private constructor(runtimeDir: string, inode: number, record: VmRecord) {
     this.#runtimeDir = runtimeDir;
+    this.#inode = inode;
     this.#record = record;
   }
 
@@ -49,7 +52,7 @@ export class RecordFile {
       throw error;
     }
     await syncDirectory(dirname(runtimeDir));
-    return new RecordFile(runtimeDir, record);
+    return new RecordFile(runtimeDir, (await lstat(runtimeDir)).ino, record);
   }
 
   get record(): VmRecord {
@@ -75,10 +78,21 @@ export class RecordFile {
     }));
   }
 
+  /** For folders that are gone again. @throws SmartVMError FILE_WRITE_FAILED */
+  async strikeFolder(folder: string): Promise<void> {
+    await this.#write((record) => {
+      const folders = record.journal.folders.filter((path) => path !== folder);
+      return { ...record, journal: { ...record.journal, folders } };
+    });
+  }
+
   /** One write after the other: each has all that those before it said. */
   #write(change: (record: VmRecord) => VmRecord): Promise<void> {
     const write = this.#lastWrite.then(async () => {
       const record = change(this.#record);
+      if ((await lstat(this.#runtimeDir).catch(() => undefined))?.ino !== this.#inode) {
+        throw new SmartVMError('FILE_WRITE_FAILED', `${this.#runtimeDir} is gone: VM ${record.id} has ended`);
+      }
       await writeFileAtomic(join(this.#runtimeDir, NAME), renderRecord(record));
       this.#record = record;
     });

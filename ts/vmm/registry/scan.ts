@@ -23,19 +23,20 @@ export async function scanRecords(
   runtimeRoot: string,
 ): Promise<{ readonly records: RecordEntry[]; readonly unreadable: UnreadableEntry[] }> {
   const ids = (await readdir(runtimeRoot).catch(() => [])).filter(isValidVmId).toSorted();
-  const [records, unreadable]: [RecordEntry[], UnreadableEntry[]] = [[], []];
-  await Promise.all(
-    ids.map(async (id) => {
-      const path = join(runtimeRoot, id);
-      try {
-        records.push({ runtimeDir: path, record: await readRecord(path) });
-      } catch (error) {
-        if (!(error instanceof UnreadableRecord)) {
-          throw error;
-        }
-        unreadable.push({ id, path, problem: error.problem, message: error.message });
-      }
-    }),
-  );
-  return { records, unreadable };
+  const entries = await Promise.all(ids.map((id) => read(id, join(runtimeRoot, id))));
+  return {
+    records: entries.filter((entry) => 'record' in entry),
+    unreadable: entries.filter((entry) => 'problem' in entry),
+  };
+}
+
+async function read(id: string, path: string): Promise<RecordEntry | UnreadableEntry> {
+  try {
+    return { runtimeDir: path, record: await readRecord(path) };
+  } catch (error) {
+    if (!(error instanceof UnreadableRecord)) {
+      throw error;
+    }
+    return { id, path, problem: error.problem, message: error.message };
+  }
 }

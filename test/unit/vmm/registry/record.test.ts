@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseRecord, renderRecord, UnreadableRecord, withoutSecrets } from '../../../../ts/vmm/registry/record.js';
@@ -125,6 +125,24 @@ describe('RecordFile', () => {
       journal: { uid: 7, taps: ['tap0'], sockets: names },
     });
     expect(await readdir(scratch.file('vm-1'))).toEqual(['vm.json', 'vmm']);
+  });
+
+  test('strikes out of the journal what is gone', async () => {
+    await using scratch = await scratchDirectory();
+    const file = await RecordFile.create(scratch.file('vm-1'), await sampleRecord());
+    await file?.journal({ folders: ['/a', '/b'] });
+    await file?.strikeFolder('/a');
+    expect((await readRecord(scratch.file('vm-1'))).journal.folders).toEqual(['/b']);
+  });
+
+  test('does not write into the directory of a later VM', async () => {
+    await using scratch = await scratchDirectory();
+    const first = await RecordFile.create(scratch.file('vm-1'), await sampleRecord());
+    await rename(scratch.file('vm-1'), scratch.file('old'));
+    await expect(first?.update({ detached: true })).rejects.toMatchObject({ code: 'FILE_WRITE_FAILED' });
+    const second = await RecordFile.create(scratch.file('vm-1'), await sampleRecord({ name: 'second' }));
+    await expect(first?.update({ detached: true })).rejects.toMatchObject({ code: 'FILE_WRITE_FAILED' });
+    expect(await readRecord(scratch.file('vm-1'))).toEqual(second?.record);
   });
 
   test.each([
