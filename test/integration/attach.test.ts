@@ -36,7 +36,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs on $name', (vmm) => {
   /** Detached VMs of a program that is killed. */
   async function orphans(count: number): Promise<string[]> {
     const ids = Array.from({ length: count }, (_, index) => bench.id(index + 1));
-    const manager = bench.manager({ configs: ids.map((id) => bench.config(id)), detached: true });
+    await using manager = bench.manager({ configs: ids.map((id) => bench.config(id)), detached: true });
     expect(await manager.word()).toHaveLength(count);
     await manager.kill();
     return ids;
@@ -188,7 +188,7 @@ describe.skipIf(process.arch !== 'x64')('guests of a program that is killed', ()
     await using bench = await ManagerBench.open(VMMS[0] as (typeof VMMS)[number]);
     vi.stubEnv('SMARTVM_RUNTIME_DIR', bench.runtimeDir);
     const ids = [bench.id(1), bench.id(2)];
-    const manager = bench.manager({ launches: ids.map((id) => ({ id })), detached: true });
+    await using manager = bench.manager({ launches: ids.map((id) => ({ id })), detached: true });
     expect(await manager.word()).toHaveLength(2);
     const first = new SmartVM(bench.options);
     const bootIds = async (smartvm: SmartVM) => {

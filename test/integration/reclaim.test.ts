@@ -58,7 +58,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('what $name leaves', ({ name,
     ['vmm', 'manager'],
   ])('is undone by the next program when the %s %s %s are killed', async (...killed) => {
     const id = bench.id();
-    const manager = bench.manager({ configs: [bench.config(id, { networkInterfaces })] });
+    await using manager = bench.manager({ configs: [bench.config(id, { networkInterfaces })] });
     expect(await manager.word()).toMatchObject([{ id }]);
     const { keeper, vmm } = await bench.identitiesOf(id);
     const cgroups = await bench.cgroupsOf(id);
@@ -119,7 +119,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('what $name leaves', ({ name,
   });
 
   test('under its id is reclaimed by the next start, and not entered', async () => {
-    const manager = bench.manager({ configs: [bench.config(bench.id())] });
+    await using manager = bench.manager({ configs: [bench.config(bench.id())] });
     await manager.word();
     const { keeper, vmm } = await bench.identitiesOf(bench.id());
     process.kill(keeper.pid, 'SIGKILL');
@@ -134,7 +134,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('what $name leaves', ({ name,
 
   test('is undone once by several programs at once', async () => {
     const ids = [1, 2, 3].map((number) => bench.id(number));
-    const manager = bench.manager({ configs: ids.map((id) => bench.config(id)) });
+    await using manager = bench.manager({ configs: ids.map((id) => bench.config(id)) });
     await manager.word();
     for (const id of ids) {
       process.kill((await bench.identitiesOf(id)).keeper.pid, 'SIGKILL');
