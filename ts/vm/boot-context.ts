@@ -51,6 +51,8 @@ export interface BootContext {
   /** Whether the guest is paused when this is through. */
   isPaused?: boolean;
   confinement?: Confinement;
+  /** The identities of the VMM and its keeper, on their way into the record. */
+  recording?: Promise<void>;
   process?: VmmProcess;
   telemetry?: Telemetry;
   dial?: DialGuest | undefined;

@@ -40,7 +40,7 @@ const BRING_UP: Steps = [
     { name: 'vmm', run: startVmm },
   ],
 ];
-const SEAL: Steps = [[{ name: 'seal', run: async ({ confinement }) => confinement?.seal() }]];
+const SEAL: Steps = [[{ name: 'seal', run: sealVm }]];
 const AGENT: Steps = [[{ name: 'agent', run: connectAgent }]];
 
 /** A boot from nothing to a guest that answers. */
@@ -191,13 +191,17 @@ async function startVmm(context: BootContext, signal: AbortSignal): Promise<void
   cleanup.push('vmm', () => vmm.dispose());
   context.process = vmm;
   context.onVmm(vmm);
+  // Written beside the steps that follow; nothing is any more when the directory goes.
   const recording = recorded(context).update({ processes: vmm.processes });
-  // Both to their ends: nothing is written any more when this has failed.
-  const outcomes = await Promise.allSettled([vmm.waitUntilReady(remaining(context), signal), recording]);
-  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
-  if (failed) {
-    throw failed.reason;
-  }
+  recording.catch(() => undefined); // it is the step 'seal' that asks
+  context.recording = recording;
+  cleanup.push('record', () => recording.catch(() => undefined));
+  await vmm.waitUntilReady(remaining(context), signal);
+}
+
+/** The last moment at which a VM is not in use yet: its VMM is in the record, and has made all that it makes. */
+async function sealVm({ confinement, recording }: BootContext): Promise<void> {
+  await Promise.all([confinement?.seal(), recording]);
 }
 
 async function connectAgent(context: BootContext): Promise<void> {

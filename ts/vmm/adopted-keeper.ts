@@ -19,6 +19,7 @@ export function adoptKeeper(runtimeDir: string, state: KeeperState): Keeper {
   return {
     process,
     vmm: { pid: state.vmmPid, startTime: state.vmmStartTime, bootId },
+    reachable: Promise.resolve(),
     ended,
     client: new SocketClient({ socketPath }),
     console: new SocketClient({ socketPath }),

@@ -32,6 +32,8 @@ interface Hello {
 export interface Keeper {
   readonly process: ProcessIdentity;
   readonly vmm: ProcessIdentity;
+  /** Settles when the keeper's socket is there, which is after the VMM is spawned; or when the keeper has ended before. */
+  readonly reachable: Promise<void>;
   /** Settles when the keeper has ended, and with it the VMM. Its last word, where it has not told it here, is in exit.json. */
   readonly ended: Promise<VmmExit | undefined>;
   /** For state and signals. */
@@ -77,6 +79,9 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
     env: environment(),
     stdio: ['pipe', 'pipe', 'pipe'],
   });
+  const reachable = new Promise<void>((resolve) =>
+    child.stdout.once('end', () => resolve()).once('error', () => resolve()),
+  );
   const ended = new Promise<undefined>((resolve) => child.once('exit', () => resolve(undefined)));
   child.stdin.on('error', () => undefined); // it only ever closes: the keeper's exit says the rest
   try {
@@ -92,6 +97,7 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
     }
     const { keeperPid, keeperStartTime, vmmPid, vmmStartTime, bootId } = hello;
     const detach = async () => {
+      await reachable;
       await client.put('/detached', undefined);
       child.unref(); // a program waits for its VM to end, as for any child, but not for one that outlives it
     };
@@ -99,7 +105,7 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
     return {
       process: { pid: keeperPid, startTime: keeperStartTime, bootId },
       vmm: { pid: vmmPid, startTime: vmmStartTime, bootId },
-      ...{ ended, client, console, detach, release: () => child.unref(), end },
+      ...{ ended, reachable, client, console, detach, release: () => child.unref(), end },
     };
   } catch (error) {
     child.kill('SIGKILL');

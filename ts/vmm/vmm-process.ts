@@ -149,13 +149,16 @@ export class VmmProcess {
   }
 
   async signal(name: NodeJS.Signals): Promise<void> {
+    await this.#keeper.reachable;
     await this.#keeper.client.put('/signal', { signal: name });
   }
 
   /** Ends the VMM at once, by its keeper or, when that does not answer, with it. Waits for its end. */
   async kill(): Promise<void> {
     if (this.#exit === undefined) {
-      const order = this.#keeper.client.put('/signal', { signal: 'SIGKILL' }, { timeoutMs: KILL_ORDER_MS });
+      const order = this.#keeper.reachable.then(() =>
+        this.#keeper.client.put('/signal', { signal: 'SIGKILL' }, { timeoutMs: KILL_ORDER_MS }),
+      );
       // A keeper may also stop answering between the order and the news of the end.
       const news = order.then(() => withDeadline(this.exited, KILL_ORDER_MS, () => new Error('no news of the end')));
       await news.catch(() => this.#keeper.end());
@@ -183,12 +186,14 @@ export class VmmProcess {
 
   /** Bytes for the guest's serial console. */
   async writeConsole(data: Uint8Array): Promise<void> {
+    await this.#keeper.reachable;
     await this.#keeper.console.put('/console', data);
   }
 
   /** The console from what is kept of its start, then live until the VMM ends. */
-  console(signal?: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
-    return this.#keeper.console.stream('/console?follow=true', signal);
+  async *console(signal?: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
+    await this.#keeper.reachable;
+    yield* this.#keeper.console.stream('/console?follow=true', signal);
   }
 
   async consoleTail(lines = CONSOLE_TAIL_LINES): Promise<string[]> {
@@ -238,6 +243,7 @@ export class VmmProcess {
 
   async #changeMounts(method: 'PUT' | 'DELETE', mount: { path: string; writable?: boolean }): Promise<void> {
     try {
+      await this.#keeper.reachable;
       await this.#keeper.client.request(method, '/mounts', mount);
     } catch (cause) {
       const { faultMessage } = cause as ApiError;

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"smartvm.dev/go/internal/spawn"
 )
 
 // maxSignalBody bounds the body of PUT /signal, in bytes.
@@ -91,7 +92,7 @@ func (a *api) getState(w http.ResponseWriter, r *http.Request) {
 		State     string          `json:"state"`
 		StartedAt string          `json:"startedAt"`
 		Exit      json.RawMessage `json:"exit"`
-		identity
+		spawn.Identity
 	}{a.id, "running", isoTime(a.vmm.startedAt), nil, a.vmm.identity}
 	select {
 	case <-a.exited:

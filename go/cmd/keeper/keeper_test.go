@@ -52,7 +52,7 @@ type keeper struct {
 	line  string
 	// How many of the console waitNext has seen.
 	lines int
-	identity
+	spawn.Identity
 	client http.Client
 }
 
@@ -89,7 +89,7 @@ func startArgv(t *testing.T, argv []string, options ...string) *keeper {
 		t.Fatal(err)
 	}
 	k.line = string(all)
-	if err := json.Unmarshal(all, &k.identity); err != nil {
+	if err := json.Unmarshal(all, &k.Identity); err != nil {
 		t.Fatalf("%q: %v", all, err)
 	}
 	k.client.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"smartvm.dev/go/internal/spawn"
 )
 
 func TestTheExitIsToldAndWrittenDown(t *testing.T) {
@@ -19,16 +21,16 @@ func TestTheExitIsToldAndWrittenDown(t *testing.T) {
 		ID    string      `json:"id"`
 		State string      `json:"state"`
 		Exit  *exitRecord `json:"exit"`
-		identity
+		spawn.Identity
 	}
 	if err := json.Unmarshal([]byte(k.call("GET", "/", "", 200)), &state); err != nil {
 		t.Fatal(err)
 	}
-	if state.ID != "vm-1" || state.State != "running" || state.Exit != nil || state.identity != k.identity {
-		t.Fatalf("%+v, announced %+v", state, k.identity)
+	if state.ID != "vm-1" || state.State != "running" || state.Exit != nil || state.Identity != k.Identity {
+		t.Fatalf("%+v, announced %+v", state, k.Identity)
 	}
 	if k.KeeperPid != k.cmd.Process.Pid || k.VMMPid == 0 || k.VMMStartTime == "" || len(k.BootID) != 36 {
-		t.Fatalf("%+v", k.identity)
+		t.Fatalf("%+v", k.Identity)
 	}
 	for _, name := range []string{"keeper.sock", "console.log", "vmm.log"} {
 		wantMode(t, filepath.Join(k.dir, name), 0o600)

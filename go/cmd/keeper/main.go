@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -86,7 +85,7 @@ func catchSignals() <-chan os.Signal {
 // keep stays until the VMM has ended and everyone who asked knows.
 func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
 	gone := watchOwner(o.Detached)
-	announce(vmm.identity)
+	replaceByNull(1) // its reader sees the end
 	reason := "exited"
 	var kill <-chan time.Time
 	for running := true; running; {
@@ -142,14 +141,6 @@ func watchOwner(detached bool) <-chan struct{} {
 		}
 	}()
 	return gone
-}
-
-// announce writes the one line of stdout and gives it up, so that its reader sees the end.
-func announce(line any) {
-	if err := json.NewEncoder(os.Stdout).Encode(line); err != nil {
-		fmt.Fprintln(os.Stderr, "smartvm-keeper: stdout:", err)
-	}
-	replaceByNull(1)
 }
 
 // replaceByNull keeps the number taken, for a file that got it would be someone's stdin or stdout.

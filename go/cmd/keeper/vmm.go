@@ -20,17 +20,8 @@ const (
 	drainGrace  = 500 * time.Millisecond
 )
 
-// identity tells the keeper and the VMM apart from later processes with the same pids.
-type identity struct {
-	KeeperPid       int    `json:"keeperPid"`
-	KeeperStartTime string `json:"keeperStartTime"`
-	VMMPid          int    `json:"vmmPid"`
-	VMMStartTime    string `json:"vmmStartTime"`
-	BootID          string `json:"bootId"`
-}
-
 type vmm struct {
-	identity  identity
+	identity  spawn.Identity
 	startedAt time.Time
 	// None: the VMM has the host's view.
 	jail    *confinement
@@ -49,7 +40,7 @@ func adopt(o spawn.Options) (*vmm, error) {
 	children := reaper.New()
 	v := &vmm{startedAt: born.StartedAt, process: children.Adopt(born.Pid)}
 	// Before anything is reaped: a VMM that has died at once is still in /proc.
-	v.identity = identify(born.Pid)
+	v.identity = spawn.IdentityOf(born.Pid)
 	go children.Run()
 	v.stdin = inherited(born.Stdin)
 	v.outputs = [2]*os.File{inherited(born.Stdout), inherited(born.Stderr)}
@@ -68,14 +59,6 @@ func adopt(o spawn.Options) (*vmm, error) {
 func inherited(fd int) *os.File {
 	unix.CloseOnExec(fd)
 	return os.NewFile(uintptr(fd), "pipe")
-}
-
-func identify(pid int) identity {
-	// All three are files of /proc that exist for as long as both processes do.
-	keeperStart, _ := procid.StartTime(os.Getpid())
-	vmmStart, _ := procid.StartTime(pid)
-	bootID, _ := procid.BootID()
-	return identity{os.Getpid(), keeperStart, pid, vmmStart, bootID}
 }
 
 // drainInto keeps what the VMM says.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"smartvm.dev/go/internal/jail"
+	"smartvm.dev/go/internal/procid"
 )
 
 // Born is a VMM that has just been started, as its keeper is told of it.
@@ -57,9 +58,35 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	err = becomeKeeper(born, args)
+	if err = Hello(IdentityOf(born.Pid)); err == nil {
+		err = becomeKeeper(born, args)
+	}
 	born.abandon(o)
 	return err
+}
+
+// Identity tells the keeper and the VMM apart from later processes with the same pids.
+type Identity struct {
+	KeeperPid       int    `json:"keeperPid"`
+	KeeperStartTime string `json:"keeperStartTime"`
+	VMMPid          int    `json:"vmmPid"`
+	VMMStartTime    string `json:"vmmStartTime"`
+	BootID          string `json:"bootId"`
+}
+
+// IdentityOf is that of a VMM which has not been reaped, and of this process, which is or becomes its keeper.
+func IdentityOf(pid int) Identity {
+	// All three are files of /proc that exist for as long as both processes do.
+	keeperStart, _ := procid.StartTime(os.Getpid())
+	vmmStart, _ := procid.StartTime(pid)
+	bootID, _ := procid.BootID()
+	return Identity{os.Getpid(), keeperStart, pid, vmmStart, bootID}
+}
+
+// Hello writes the one line of standard output. It comes before the keeper's socket is there, for who waits for the VMM need
+// not wait for that; the end of standard output tells that it is.
+func Hello(identity Identity) error {
+	return json.NewEncoder(os.Stdout).Encode(identity)
 }
 
 // becomeKeeper executes the keeper, which has this process's children, and the pipes to the VMM.
