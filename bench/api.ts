@@ -1,7 +1,7 @@
 // `npm run bench:api`: what SmartVM adds to a bare node:http and to a Firecracker driven by hand. Needs a KVM for the toy
 // guest, and SMARTVM_FIRECRACKER; without, the requests alone are measured, on smartvm-qemu.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { SmartVM } from '../ts/smartvm.js';
