@@ -1,7 +1,11 @@
 import { randomUUID } from 'node:crypto';
+import { chmodSync, renameSync, statfsSync, writeFileSync } from 'node:fs';
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { SmartVMError } from '../errors.js';
+
+/** statfs(2). */
+const TMPFS_MAGIC = 0x01021994;
 
 /**
  * Writes a whole file so that a reader sees the old content or the new, also after a power cut:
@@ -11,6 +15,12 @@ import { SmartVMError } from '../errors.js';
 export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o600): Promise<void> {
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
+    if (isInMemory(dirname(path))) {
+      writeFileSync(temporary, data, { flag: 'wx', mode });
+      chmodSync(temporary, mode);
+      renameSync(temporary, path);
+      return;
+    }
     // 'wx' is O_EXCL: a planted link is an error, not a target.
     await withFile(temporary, 'wx', mode, async (file) => {
       await file.writeFile(data);
@@ -27,7 +37,15 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array, m
 
 /** Makes renames and unlinks in a directory durable. */
 export async function syncDirectory(path: string): Promise<void> {
+  if (isInMemory(path)) {
+    return;
+  }
   await withFile(path, 'r', undefined, (directory) => directory.sync());
+}
+
+/** On a tmpfs, such as /run, there is nothing to sync to, and no call takes long enough to wait for another thread to make it. */
+function isInMemory(directory: string): boolean {
+  return statfsSync(directory).type === TMPFS_MAGIC;
 }
 
 async function withFile(

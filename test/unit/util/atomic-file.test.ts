@@ -1,16 +1,25 @@
 import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { writeFileAtomic } from '../../../ts/util/atomic-file.js';
 import { scratchDirectory } from '../../support/scratch.js';
 
 const modeOf = async (path: string) => ((await stat(path)).mode & 0o7777).toString(8);
 
-describe('writeFileAtomic', () => {
+describe.each([
+  ['on a disk', undefined],
+  ['in memory', '/dev/shm'],
+])('writeFileAtomic %s', (_where, folder) => {
   let umask: number;
   beforeEach(() => {
     umask = process.umask();
+    if (folder !== undefined) {
+      vi.stubEnv('TMPDIR', folder);
+    }
   });
-  afterEach(() => void process.umask(umask));
+  afterEach(() => {
+    process.umask(umask);
+    vi.unstubAllEnvs();
+  });
 
   test('makes a file, and replaces one', async () => {
     await using scratch = await scratchDirectory();
