@@ -75,7 +75,7 @@ describe('the keeper', () => {
     await using bench = await openKeeperBench();
     const vmm = await bench.start(script("trap '' TERM", SLEEP));
     const identities = await Promise.all([identityOf(vmm.pid), identityOf(vmm.keeperPid)]);
-    expect(await isKeeperAlive(bench.scratch.file('vm'))).toBe(true);
+    await until(() => isKeeperAlive(bench.scratch.file('vm')), 5_000, 'the socket of the keeper');
     await Promise.all([vmm.dispose(), vmm.dispose()]);
     await vmm.dispose();
     expect(await Promise.all(identities.map(isAlive))).toEqual([false, false]);

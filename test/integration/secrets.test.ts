@@ -66,13 +66,16 @@ describe.skipIf(process.arch !== 'x64')("a Debian guest's secrets", () => {
     expect(looks).toBeGreaterThan(10);
   });
 
-  it("of SmartVM itself, the guest's keys, are in one file, which its VMM alone can read", async () => {
+  it("of SmartVM itself, the guest's keys, are in a file for its VMM and in one for this user", async () => {
     await using bench = await openBench();
     const vm = await bench.smartvm.launch();
     const folder = join(bench.runtimeDir, vm.id);
     const initramfs = join(folder, 'vmm/initramfs.cpio');
-    expect(await filesWith(['OPENSSH PRIVATE KEY'], folder)).toEqual([initramfs]);
+    const access = join(folder, 'guest.json');
+    expect((await filesWith(['OPENSSH PRIVATE KEY'], folder)).toSorted()).toEqual([access, initramfs]);
     expect((await stat(initramfs)).mode & 0o7777).toBe(0o600);
+    const { mode, uid } = await stat(access);
+    expect([mode & 0o7777, uid]).toEqual([0o600, process.getuid?.()]);
     expect((await stat(folder)).mode & 0o7777).toBe(0o700);
   });
 });

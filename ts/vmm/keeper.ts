@@ -53,6 +53,7 @@ export interface Keeper {
 
 const HELLO_TIMEOUT_MS = 10_000;
 export const KEEPER_EXIT_MS = 5_000;
+const REACHABLE_MS = 2_000;
 /** What programs are found by, and where they put temporary files. */
 const ENVIRONMENT = ['PATH', 'LD_LIBRARY_PATH', 'LANG', 'TMPDIR', 'TZ'];
 
@@ -79,9 +80,7 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
     env: environment(),
     stdio: ['pipe', 'pipe', 'pipe'],
   });
-  const reachable = new Promise<void>((resolve) =>
-    child.stdout.once('end', () => resolve()).once('error', () => resolve()),
-  );
+  const reachable = socketOf(child);
   const ended = new Promise<undefined>((resolve) => child.once('exit', () => resolve(undefined)));
   child.stdin.on('error', () => undefined); // it only ever closes: the keeper's exit says the rest
   try {
@@ -138,6 +137,17 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
 /** True while the keeper of a runtime directory is there: its socket refuses once it is dead. */
 export async function isKeeperAlive(runtimeDir: string): Promise<boolean> {
   return (await askKeeper(runtimeDir)) !== 'gone';
+}
+
+/** The end of its standard output says that its socket is there. One that is stopped before that is not waited for without end. */
+function socketOf(keeper: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    const late = setTimeout(resolve, REACHABLE_MS).unref();
+    keeper.stdout?.once('close', () => {
+      clearTimeout(late);
+      resolve();
+    });
+  });
 }
 
 /** A VMM that its guest has taken over can read its environment: tokens of this program's are not in it. */
