@@ -1,10 +1,15 @@
-import { chmod, chown, lchown, lstat, readdir } from 'node:fs/promises';
+import { chmodSync, chownSync, lchownSync, lstatSync, readdirSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
 
+// Each start of a VM comes by here: to wait for another thread to make these calls takes longer than they do.
+
 /** What was made for the VMM in its folder becomes its own. */
 export async function ownEntries(folder: string, uid: number): Promise<void> {
-  await Promise.all((await readdir(folder)).map((name) => lchown(join(folder, name), uid, uid)));
+  for (const name of readdirSync(folder)) {
+    lchownSync(join(folder, name), uid, uid);
+  }
 }
 
 /**
@@ -13,10 +18,10 @@ export async function ownEntries(folder: string, uid: number): Promise<void> {
  * @throws SmartVMError JAIL_FAILED
  */
 export async function seal(folder: string, uid: number): Promise<void> {
-  await chown(folder, 0, 0);
-  await chmod(folder, 0o711);
-  for (const name of await readdir(folder)) {
-    const found = await lstat(join(folder, name));
+  chownSync(folder, 0, 0);
+  chmodSync(folder, 0o711);
+  for (const name of readdirSync(folder)) {
+    const found = lstatSync(join(folder, name));
     const isPlain = found.isSocket() || found.isFIFO() || found.isFile();
     if (!isPlain || found.nlink !== 1 || found.uid !== uid || (SOCKET.test(name) && !found.isSocket())) {
       throw new SmartVMError('JAIL_FAILED', `the VMM has put something else in the place of ${join(folder, name)}`);

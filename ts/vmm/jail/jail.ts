@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
-import { chown, mkdir, open, writeFile } from 'node:fs/promises';
+import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import type { HostPath } from '../../config/host-paths.js';
 import { DEFAULT_UID_RANGE, type JailOptions } from '../../config/jail.js';
@@ -55,7 +55,7 @@ class Jail {
     const uid = await this.#leaseUid();
     const paths = await this.#paths(uid);
     const base = join(runtimeDir, 'jail');
-    await mkdir(base, { mode: 0o700 });
+    mkdirSync(base, { mode: 0o700 });
     const limits = this.#options.limits ?? {};
     const request = { id, executable: this.#vmm.path, uid, base, paths, limits };
     const view = this.#vmm.kind === 'firecracker' ? firecrackerView(request, jailer) : qemuView(request);
@@ -67,7 +67,7 @@ class Jail {
     signal.throwIfAborted();
     const stderrPath = join(this.#folder, 'stderr');
     const specPath = join(runtimeDir, 'jail.json');
-    await writeFile(specPath, JSON.stringify(this.#spec(view, uid, base, cgroups, stderrPath)), { mode: 0o600 });
+    writeFileSync(specPath, JSON.stringify(this.#spec(view, uid, base, cgroups, stderrPath)), { mode: 0o600 });
     return {
       uid,
       specPath,
@@ -102,7 +102,7 @@ class Jail {
 
   /** The VM's own folder, and what else the VMM opens. */
   async #paths(uid: number): Promise<HostPath[]> {
-    await chown(this.#folder, uid, uid);
+    chownSync(this.#folder, uid, uid);
     const others: HostPath[] = [];
     for (const { path, access } of this.#request.paths) {
       assertAbsolute(path);
