@@ -6,7 +6,7 @@ import { FirecrackerApi } from '../firecracker/api.js';
 import type { ApiError } from '../firecracker/api-error.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { delay, linkSignals, throwIfCanceled, withDeadline } from '../util/deadline.js';
-import { isAlive, type ProcessIdentity } from '../util/process-identity.js';
+import { endProcess } from '../util/end-process.js';
 import { adoptKeeper } from './adopted-keeper.js';
 import type { Confinement } from './confinement.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
@@ -34,7 +34,6 @@ export interface AttachOptions extends Pick<VmmProcessOptions, 'id' | 'socketPat
   jailUid: number | undefined;
 }
 
-const POLL_MS = 1;
 const EXIT_NEWS_MS = 500;
 const KILL_ORDER_MS = 2_000;
 const CONSOLE_TAIL_LINES = 50;
@@ -271,20 +270,13 @@ export class VmmProcess {
   async #watchExit(): Promise<VmmExit> {
     const exit = (await this.#keeper.ended) ?? (await readExit(this.#options.runtimeDir));
     if (exit.reason === 'keeper-lost') {
-      await endOrphan(this.#keeper.vmm);
+      // It dies with its keeper, a moment later; one that has changed its user has lost the kernel's order to.
+      await endProcess(this.#keeper.vmm);
     }
     const consoleTail = await this.consoleTail();
     this.#exitError = await this.#describe('VMM_EXITED', describeExit(exit, consoleTail), consoleTail, { exit });
     this.#exit = exit;
     this.#readiness.end();
     return exit;
-  }
-}
-
-/** A VMM dies with its keeper, a moment later; one that has changed its user has lost the kernel's order to. */
-async function endOrphan(vmm: ProcessIdentity): Promise<void> {
-  while (await isAlive(vmm)) {
-    process.kill(vmm.pid, 'SIGKILL');
-    await delay(POLL_MS);
   }
 }

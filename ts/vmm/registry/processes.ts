@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
-import { delay } from '../../util/deadline.js';
+import { endProcess } from '../../util/end-process.js';
 import { type Holder, isSameHolder, readHolder } from '../../util/holder.js';
 import { isAlive, type ProcessIdentity, processIdentity } from '../../util/process-identity.js';
 import { cgroupsNamed } from '../jail/cgroups.js';
@@ -10,7 +10,6 @@ import { openLeaseDirectory } from '../lease-directory.js';
 import type { VmRecord } from './record.js';
 
 const END_MS = 5_000;
-const POLL_MS = 2;
 
 /**
  * Processes of a VM whose keeper is dead: a VMM that has changed its user outlives it. They are told by who they were when the VM
@@ -29,16 +28,9 @@ export async function processesLeft(record: VmRecord, holder: Holder): Promise<P
 }
 
 /** @throws SmartVMError CLEANUP_FAILED when it does not end */
-export async function endProcess(identity: ProcessIdentity): Promise<void> {
-  for (const deadline = performance.now() + END_MS; await isAlive(identity); await delay(POLL_MS)) {
-    try {
-      process.kill(identity.pid, 'SIGKILL');
-    } catch {
-      // It has ended in this moment; one that may not be killed is still there at the end.
-    }
-    if (performance.now() > deadline) {
-      throw new SmartVMError('CLEANUP_FAILED', `process ${identity.pid} does not end`);
-    }
+export async function endLeft(identity: ProcessIdentity): Promise<void> {
+  if (!(await endProcess(identity, END_MS))) {
+    throw new SmartVMError('CLEANUP_FAILED', `process ${identity.pid} does not end`);
   }
 }
 

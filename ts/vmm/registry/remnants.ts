@@ -10,7 +10,7 @@ import { cgroupsNamed, removeCgroup } from '../jail/cgroups.js';
 import { leasesOf } from './leases.js';
 import { mountsBelow } from './mounts.js';
 import { removeDirectory } from './passing-folder.js';
-import { endProcess, processesLeft } from './processes.js';
+import { endLeft, processesLeft } from './processes.js';
 import type { Journal, VmRecord } from './record.js';
 
 /** Something of a VM that is still there, and how it is undone. */
@@ -37,7 +37,7 @@ export async function remnantsOf(runtimeDir: string, record: VmRecord): Promise<
   const processes = sameBoot ? await processesLeft(record, holder) : [];
   const sockets = journal.sockets.map((path) => socketOf(path, processes.length > 0));
   return [
-    ...processes.map((one): Remnant => ({ kind: 'process', name: `${one.pid}`, remove: () => endProcess(one) })),
+    ...processes.map((one): Remnant => ({ kind: 'process', name: `${one.pid}`, remove: () => endLeft(one) })),
     ...(sameBoot ? await devicesAndCgroups(journal) : []),
     ...(await Promise.all(sockets)).flat(),
     ...(await Promise.all(journal.folders.map(snapshotFolder))).flat(),
@@ -55,7 +55,7 @@ async function devicesAndCgroups({ uid, cgroup, taps }: Journal): Promise<Remnan
     ...taps
       .filter((_tap, index) => own[index])
       .map((name): Remnant => ({ kind: 'tap', name, remove: () => removeTap(name) })),
-    ...cgroups.map((name): Remnant => ({ kind: 'cgroup', name, remove: () => whenLetGo(() => removeCgroup(name)) })),
+    ...cgroups.map((name): Remnant => ({ kind: 'cgroup', name, remove: () => removeCgroup(name) })),
   ];
 }
 
