@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { isValidVmId } from '../config/ids.js';
-import { MAX_SOCKET_PATH_BYTES } from '../util/socket-path.js';
+import type { KeeperState } from '../vmm/keeper-state.js';
 import { type Host, perHost } from './host.js';
 import { familyOf, processTree, type VmProcess } from './processes.js';
 
@@ -19,12 +19,6 @@ export interface Vms {
   readonly left: readonly string[];
 }
 
-/** What a keeper says of its VM. */
-interface KeeperState {
-  state: 'running' | 'exited';
-  vmmPid: number;
-}
-
 type Answer = { id: string } & ({ state: KeeperState } | { problem: 'silent' | 'gone' });
 
 const ANSWER_MS = 1_000;
@@ -32,7 +26,7 @@ const ANSWER_MS = 1_000;
 /** The VMs below the runtime directory, by what their keepers say. */
 export const vmsOf = perHost(async (host: Host): Promise<Vms> => {
   const ids = (await host.list(host.runtimeDir)).filter(isValidVmId);
-  const answers = await Promise.all(ids.map((id) => askKeeper(host, id)));
+  const answers = await Promise.all(ids.map((id) => ask(host, id)));
   const alive = answers.filter((answer) => 'state' in answer && answer.state.state === 'running');
   const family = alive.length > 0 ? await familyOf(host) : new Map();
   const running = alive.map(async (answer) => {
@@ -48,25 +42,9 @@ export const vmsOf = perHost(async (host: Host): Promise<Vms> => {
   };
 });
 
-/** By Node.js's own client: a doctor that asks once would wait longer for a better one to load than for all answers. */
-async function askKeeper(host: Host, id: string): Promise<Answer> {
-  const socketPath = host.at(join(host.runtimeDir, id, 'keeper.sock'));
-  if (Buffer.byteLength(socketPath) > MAX_SOCKET_PATH_BYTES) {
-    return { id, problem: 'gone' }; // no keeper can listen there, and a cut path would reach another
-  }
-  const { get } = await import('node:http');
-  return await new Promise((resolve) => {
-    const options = { socketPath, path: '/', agent: false, signal: AbortSignal.timeout(ANSWER_MS) };
-    const request = get(options, async (response) => {
-      try {
-        const text = (await response.setEncoding('utf8').toArray()).join('');
-        resolve({ id, state: JSON.parse(text) as KeeperState });
-      } catch {
-        resolve({ id, problem: 'silent' });
-      }
-    });
-    request.on('error', ({ code }: NodeJS.ErrnoException) => {
-      resolve({ id, problem: code === 'ENOENT' || code === 'ECONNREFUSED' ? 'gone' : 'silent' });
-    });
-  });
+/** A doctor that finds no VM loads nothing to ask with. */
+async function ask(host: Host, id: string): Promise<Answer> {
+  const { askKeeper } = await import('../vmm/keeper-state.js');
+  const state = await askKeeper(host.at(join(host.runtimeDir, id)), ANSWER_MS);
+  return typeof state === 'string' ? { id, problem: state } : { id, state };
 }

@@ -1,8 +1,9 @@
-import { get } from 'node:http';
 import { join } from 'node:path';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { delay, withDeadline } from '../util/deadline.js';
+import { endProcess } from '../util/end-process.js';
 import { isAlive, type ProcessIdentity } from '../util/process-identity.js';
+import { getUnixJson } from '../util/unix-json.js';
 import type { VmmExit } from './exit.js';
 import { KEEPER_EXIT_MS, type Keeper } from './keeper.js';
 import type { KeeperState } from './keeper-state.js';
@@ -35,7 +36,8 @@ async function follow(
   keeper: ProcessIdentity,
   released: AbortSignal,
 ): Promise<VmmExit | undefined> {
-  const exit = await askExit(socketPath, released);
+  // By a connection of its own, which does not keep this program from ending.
+  const exit = await getUnixJson<VmmExit>(socketPath, '/exit', { signal: released, ref: false }).catch(() => undefined);
   // It has told it, or hung up: in either case it goes.
   while (!released.aborted && (await isAlive(keeper))) {
     await delay(POLL_MS, released);
@@ -43,26 +45,7 @@ async function follow(
   return released.aborted ? await new Promise(() => undefined) : exit;
 }
 
-/** Waits by a connection of its own, which does not keep this program from ending. */
-function askExit(socketPath: string, signal: AbortSignal): Promise<VmmExit | undefined> {
-  return new Promise((resolve) => {
-    const request = get({ socketPath, path: '/exit', agent: false, signal }, async (response) => {
-      try {
-        resolve(JSON.parse((await response.setEncoding('utf8').toArray()).join('')) as VmmExit);
-      } catch {
-        resolve(undefined);
-      }
-    });
-    request.on('socket', (socket) => socket.unref());
-    request.on('error', () => resolve(undefined));
-  });
-}
-
 async function endKeeper(keeper: ProcessIdentity, ended: Promise<unknown>): Promise<void> {
-  await withDeadline(ended, KEEPER_EXIT_MS, () => new Error('late')).catch(async () => {
-    if (await isAlive(keeper)) {
-      process.kill(keeper.pid, 'SIGKILL');
-    }
-  });
+  await withDeadline(ended, KEEPER_EXIT_MS, () => new Error('late')).catch(() => endProcess(keeper));
   await ended;
 }

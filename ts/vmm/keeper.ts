@@ -32,7 +32,7 @@ interface Hello {
 export interface Keeper {
   readonly process: ProcessIdentity;
   readonly vmm: ProcessIdentity;
-  /** Settles when the keeper's socket is there, which is after the VMM is spawned; or when the keeper has ended before. */
+  /** Settles when the keeper's socket is there, which is after the VMM is spawned; when the keeper has ended before; or late. */
   readonly reachable: Promise<void>;
   /** Settles when the keeper has ended, and with it the VMM. Its last word, where it has not told it here, is in exit.json. */
   readonly ended: Promise<VmmExit | undefined>;
