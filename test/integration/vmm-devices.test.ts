@@ -1,8 +1,8 @@
 import { readFile, truncate, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { MetricsSample } from '../../ts/vmm/metrics.js';
 import { until } from '../support/leftovers.js';
-import { rejectionOf, ToyBench, VMMS } from '../support/toy-vm.js';
+import { rejectionOf, toyBenchForAll, VMMS } from '../support/toy-vm.js';
 
 async function first<T>(source: AsyncGenerator<T>): Promise<T> {
   const { value, done } = await source.next();
@@ -13,26 +13,17 @@ async function first<T>(source: AsyncGenerator<T>): Promise<T> {
 }
 
 describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name', (vmm) => {
-  let bench: ToyBench;
+  const bench = toyBenchForAll(vmm);
 
   const file = async (name: string, mib: number) => {
-    await writeFile(bench.scratch.file(name), '');
-    await truncate(bench.scratch.file(name), mib * 1024 * 1024);
-    return bench.scratch.file(name);
+    await writeFile(bench().scratch.file(name), '');
+    await truncate(bench().scratch.file(name), mib * 1024 * 1024);
+    return bench().scratch.file(name);
   };
-
-  beforeAll(async () => {
-    bench = await ToyBench.open(vmm);
-  });
-
-  afterAll(async () => {
-    expect(await bench.leftovers()).toEqual([]);
-    await bench[Symbol.asyncDispose]();
-  });
 
   it('a balloon is made and described, and its updates arrive', async () => {
     const balloon = { amountMib: 4, deflateOnOom: false, statsPollingIntervalS: 1, freePageHinting: false };
-    const { vm } = await bench.boot({ balloon });
+    const { vm } = await bench().boot({ balloon });
     expect(await vm.getBalloon()).toMatchObject(balloon);
     await vm.updateBalloonStatistics({ statsPollingIntervalS: 1 });
     // The toy guest has no driver for it: a VMM that was reached says so.
@@ -47,7 +38,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
   });
 
   it('a balloon without statistics says so', async () => {
-    const { vm } = await bench.boot({ balloon: { amountMib: 0 } });
+    const { vm } = await bench().boot({ balloon: { amountMib: 0 } });
     expect(await rejectionOf(vm.getBalloonStatistics())).toMatchObject({ code: 'API_REFUSED' });
     await vm.cleanup();
   });
@@ -55,7 +46,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
   it('the metadata store takes contents, patches and replacements', async () => {
     const contents = { latest: { 'meta-data': { local_hostname: 'a', gone: 1 } } };
     const networkInterfaces = [{ ifaceId: 'eth0', hostDevName: `svm${process.pid}` }];
-    const { vm } = await bench.boot({ networkInterfaces, mmds: { networkInterfaces: ['eth0'], contents } });
+    const { vm } = await bench().boot({ networkInterfaces, mmds: { networkInterfaces: ['eth0'], contents } });
     expect(await vm.getMmds()).toEqual(contents);
     await vm.patchMmds({ latest: { 'meta-data': { gone: null, snake_case: true } } });
     expect(await vm.getMmds()).toEqual({ latest: { 'meta-data': { local_hostname: 'a', snake_case: true } } });
@@ -68,7 +59,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
 
   it('interfaces take other limits', async () => {
     const networkInterfaces = [{ ifaceId: 'eth0', hostDevName: `svn${process.pid}`, mtu: 1400 }];
-    const { vm } = await bench.boot({ networkInterfaces });
+    const { vm } = await bench().boot({ networkInterfaces });
     const rxRateLimiter = { bandwidth: { size: 1_000_000, refillTime: 100 } };
     await vm.updateNetworkInterface({ ifaceId: 'eth0', rxRateLimiter });
     expect((await vm.getFullConfig())['network-interfaces']).toMatchObject([
@@ -80,7 +71,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
 
   it('drives are patched while the guest runs', async () => {
     const drives = [{ driveId: 'data', pathOnHost: await file('one.img', 1), isReadOnly: true }];
-    const { vm } = await bench.boot({ drives });
+    const { vm } = await bench().boot({ drives });
     const other = await file('two.img', 2);
     await vm.updateDrive({ driveId: 'data', pathOnHost: other });
     await vm.updateDrive({ driveId: 'data', rateLimiter: { ops: { size: 100, refillTime: 1000 } } });
@@ -95,7 +86,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
   });
 
   it('entropy, memory and the machine are as they were asked for', async () => {
-    const { vm } = await bench.boot({ entropy: { rateLimiter: { ops: { size: 10, refillTime: 100 } } } });
+    const { vm } = await bench().boot({ entropy: { rateLimiter: { ops: { size: 10, refillTime: 100 } } } });
     expect(await vm.getMachineConfig()).toMatchObject({ vcpuCount: 1, memSizeMib: 32, smt: false });
     expect((await vm.getFullConfig()).entropy).toMatchObject({ rate_limiter: { ops: { size: 10 } } });
     expect(await vm.getVersion()).toMatch(/^1\.\d+/);
@@ -104,7 +95,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
 
   it('the serial port writes to a file', async () => {
     const serialOutPath = await file('serial', 0);
-    const toy = await bench.create({ serial: { serialOutPath } });
+    const toy = await bench().create({ serial: { serialOutPath } });
     await toy.vm.start();
     const written = () => readFile(serialOutPath, 'utf8');
     await until(async () => (await written()).includes('TOY GUEST UP'), 10_000, 'the greeting in the file');
@@ -113,7 +104,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
   });
 
   it('metrics come as they are flushed, and end with the VM', async () => {
-    const { vm } = await bench.boot({ metrics: { emitId: true, properties: { tenant: 'a' } } });
+    const { vm } = await bench().boot({ metrics: { emitId: true, properties: { tenant: 'a' } } });
     const metrics = vm.metrics();
     await vm.flushMetrics();
     const sample = await first(metrics);
@@ -132,7 +123,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
   });
 
   it('metrics that nobody reads do not hold the VMM up', async () => {
-    const { vm } = await bench.boot({ metrics: {}, logger: { level: 'Debug' } });
+    const { vm } = await bench().boot({ metrics: {}, logger: { level: 'Debug' } });
     for (let round = 0; round < 100; round++) {
       await vm.flushMetrics();
     }
@@ -146,7 +137,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
 
   it('metrics go to a file that the configuration names', async () => {
     const metricsPath = await file('metrics.json', 0);
-    const { vm } = await bench.boot({ metrics: { metricsPath } });
+    const { vm } = await bench().boot({ metrics: { metricsPath } });
     await vm.flushMetrics();
     const metrics = vm.metrics();
     expect((await first(metrics)).timestampMs).toBeGreaterThan(0);
@@ -156,7 +147,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
   });
 
   it('the log comes line by line', async () => {
-    const { vm } = await bench.boot({ logger: { level: 'Debug', showLevel: true } });
+    const { vm } = await bench().boot({ logger: { level: 'Debug', showLevel: true } });
     const lines: string[] = [];
     const reading = (async () => {
       for await (const line of vm.logs()) {
@@ -170,7 +161,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
   });
 
   it('a file that it cannot make is told in its words', async () => {
-    const { vm } = await bench.create({ metrics: { metricsPath: '/nowhere/metrics' } });
+    const { vm } = await bench().create({ metrics: { metricsPath: '/nowhere/metrics' } });
     expect(await rejectionOf(vm.start())).toMatchObject({ code: 'API_REFUSED', path: '/metrics' });
   });
 });

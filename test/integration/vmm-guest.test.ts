@@ -1,9 +1,9 @@
 import { chmod, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Guest } from '../../ts/guest/types.js';
 import type { VmExit } from '../../ts/vm/exit.js';
 import { until } from '../support/leftovers.js';
-import { rejectionOf, ToyBench, VMMS } from '../support/toy-vm.js';
+import { rejectionOf, ToyBench, toyBenchForAll, VMMS } from '../support/toy-vm.js';
 
 /** Connections to an agent as the toy guest has none: they answer nothing, and end when they are told to. */
 class Connections {
@@ -30,20 +30,11 @@ class Connections {
 }
 
 describe.skipIf(process.arch !== 'x64').each(VMMS)('the guest of a VM on $name', (vmm) => {
-  let bench: ToyBench;
-
-  beforeAll(async () => {
-    bench = await ToyBench.open(vmm);
-  });
-
-  afterAll(async () => {
-    expect(await bench.leftovers()).toEqual([]);
-    await bench[Symbol.asyncDispose]();
-  });
+  const bench = toyBenchForAll(vmm);
 
   it('is dialled again when its connection breaks', async () => {
     const guest = new Connections();
-    const toy = await bench.boot({}, { prepare: async () => guest.dial, guestGoneAfterMs: 60_000 });
+    const toy = await bench().boot({}, { prepare: async () => guest.dial, guestGoneAfterMs: 60_000 });
     guest.break();
     await until(() => guest.count === 2, 5_000, 'another connection');
     await toy.pong();
@@ -53,7 +44,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the guest of a VM on $name',
 
   it('that hangs up for good has shut down, which ends its VM', async () => {
     const guest = new Connections();
-    const toy = await bench.boot({}, { prepare: async () => guest.dial, guestGoneAfterMs: 300 });
+    const toy = await bench().boot({}, { prepare: async () => guest.dial, guestGoneAfterMs: 300 });
     const exit = new Promise<VmExit>((resolve) => toy.vm.once('exit', resolve));
     guest.answers = false;
     guest.break();
@@ -63,7 +54,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the guest of a VM on $name',
 
   it('that is paused is not taken for one that has hung up', async () => {
     const guest = new Connections();
-    const toy = await bench.boot({}, { prepare: async () => guest.dial, guestGoneAfterMs: 100 });
+    const toy = await bench().boot({}, { prepare: async () => guest.dial, guestGoneAfterMs: 100 });
     await toy.vm.pause();
     guest.answers = false;
     guest.break();
@@ -76,7 +67,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the guest of a VM on $name',
   });
 
   it('does not start where the VMM is older than a flag', async () => {
-    const older = bench.scratch.file('older-vmm');
+    const older = bench().scratch.file('older-vmm');
     await writeFile(
       older,
       `#!/bin/sh\n[ "$1" = --version ] && exec echo 'Firecracker v1.12.1'\nexec '${vmm.path}' "$@"\n`,

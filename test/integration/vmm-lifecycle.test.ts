@@ -1,8 +1,8 @@
 import { kill } from 'node:process';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { VmExit } from '../../ts/vm/exit.js';
 import type { MicroVM } from '../../ts/vm/micro-vm.js';
-import { rejectionOf, ToyBench, VMMS, type VmmAtHand } from '../support/toy-vm.js';
+import { rejectionOf, toyBenchForAll, VMMS, type VmmAtHand } from '../support/toy-vm.js';
 
 const exitOf = (vm: MicroVM) => new Promise<VmExit>((resolve) => vm.once('exit', resolve));
 
@@ -10,20 +10,11 @@ const exitOf = (vm: MicroVM) => new Promise<VmExit>((resolve) => vm.once('exit',
 const termination = ({ name, jail }: VmmAtHand) => (name === 'Firecracker' && jail ? 'SIGKILL' : 'SIGTERM');
 
 describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
-  let bench: ToyBench;
-
-  beforeAll(async () => {
-    bench = await ToyBench.open(vmm);
-  });
-
-  afterAll(async () => {
-    expect(await bench.leftovers()).toEqual([]);
-    await bench[Symbol.asyncDispose]();
-  });
+  const bench = toyBenchForAll(vmm);
 
   it('lives through every state and leaves nothing', async () => {
     const states: string[] = [];
-    const toy = await bench.create();
+    const toy = await bench().create();
     toy.vm.on('state', (state) => states.push(state));
     await toy.vm.start();
     await toy.says('TOY GUEST UP');
@@ -34,20 +25,20 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
     await toy.pong();
     expect((await toy.vm.stop({ graceMs: 500 })).rung).toBe(termination(vmm)); // the toy has no keyboard
     expect(states).toEqual(['starting', 'running', 'pausing', 'paused', 'resuming', 'running', 'stopping', 'stopped']);
-    expect(await bench.leftovers()).toEqual([]);
+    expect(await bench().leftovers()).toEqual([]);
   });
 
   it('ends with its guest, which reset itself', async () => {
-    const toy = await bench.boot();
+    const toy = await bench().boot();
     const exit = exitOf(toy.vm);
     await toy.vm.writeConsole('q');
     expect(await exit).toMatchObject({ reason: 'guest-shutdown', orderly: true, exitCode: 0, signal: null });
     expect(toy.vm.state).toBe('stopped');
-    expect(await bench.leftovers()).toEqual([]);
+    expect(await bench().leftovers()).toEqual([]);
   });
 
   it('takes concurrent calls one after the other, and judges each by the state it finds', async () => {
-    const { vm } = await bench.boot();
+    const { vm } = await bench().boot();
     const results = await Promise.allSettled([vm.pause(), vm.pause(), vm.resume(), vm.getVersion(), vm.pause()]);
     expect(results.map(({ status }) => status)).toEqual([
       'fulfilled',
@@ -62,7 +53,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
   });
 
   it('refuses what waits behind a stop', async () => {
-    const { vm } = await bench.boot();
+    const { vm } = await bench().boot();
     const pause = vm.pause();
     const stop = vm.stop({ graceMs: 500 });
     const late = rejectionOf(vm.getVersion());
@@ -73,19 +64,19 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
 
   it('ends a start that is stopped at whatever moment', async () => {
     for (const ms of [0, 5, 20, 60, 150]) {
-      const { vm } = await bench.create();
+      const { vm } = await bench().create();
       const start = vm.start();
       start.catch(() => undefined);
       await new Promise((resolve) => setTimeout(resolve, ms));
       await vm.stop({ force: true });
       expect(['stopped', 'failed']).toContain(vm.state);
       await start.catch((error) => expect(error).toMatchObject({ code: 'CANCELED' }));
-      expect(await bench.leftovers()).toEqual([]);
+      expect(await bench().leftovers()).toEqual([]);
     }
   });
 
   it('refuses calls out of its states', async () => {
-    const { vm } = await bench.create();
+    const { vm } = await bench().create();
     expect(await rejectionOf(vm.pause())).toMatchObject({ code: 'INVALID_STATE' });
     expect(await rejectionOf(vm.getBalloon())).toMatchObject({ code: 'INVALID_STATE' });
     expect(await rejectionOf(vm.getInfo())).toMatchObject({ code: 'NO_CLIENT' });
@@ -97,7 +88,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
   });
 
   it("passes the VMM's refusal on in its own words, with the call", async () => {
-    const { vm } = await bench.create({ drives: [{ driveId: 'd', pathOnHost: '/nowhere' }] });
+    const { vm } = await bench().create({ drives: [{ driveId: 'd', pathOnHost: '/nowhere' }] });
     expect(await rejectionOf(vm.start())).toMatchObject({
       code: 'API_REFUSED',
       status: 400,
@@ -106,11 +97,11 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
       faultMessage: expect.stringContaining('No such file or directory'),
     });
     expect(vm.state).toBe('failed');
-    expect(await bench.leftovers()).toEqual([]);
+    expect(await bench().leftovers()).toEqual([]);
   });
 
   it('rejects a call with the exit of a VMM that is killed in its middle', async () => {
-    const { vm } = await bench.boot();
+    const { vm } = await bench().boot();
     const exit = exitOf(vm);
     const calls = Promise.allSettled(Array.from({ length: 20 }, () => vm.getMachineConfig()));
     const killed = performance.now();
@@ -121,6 +112,6 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
     expect(reasons[0]).toMatchObject({ code: 'VMM_EXITED' });
     expect(await exit).toMatchObject({ reason: 'vmm-killed', signal: 'SIGKILL' });
     expect(vm.state).toBe('failed');
-    expect(await bench.leftovers()).toEqual([]);
+    expect(await bench().leftovers()).toEqual([]);
   });
 });

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, expect } from 'vitest';
 import type { JailOptions } from '../../ts/config/jail.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from '../../ts/config/types.js';
 import { type CreateVMOptions, SmartVM } from '../../ts/smartvm.js';
@@ -92,6 +93,19 @@ export class ToyBench implements AsyncDisposable {
     await this.smartvm.cleanup();
     await this.scratch[Symbol.asyncDispose]();
   }
+}
+
+/** One bench for all tests of a suite, which are to leave nothing in it. */
+export function toyBenchForAll(vmm: VmmAtHand): () => ToyBench {
+  let bench: ToyBench;
+  beforeAll(async () => {
+    bench = await ToyBench.open(vmm);
+  });
+  afterAll(async () => {
+    expect(await bench.leftovers()).toEqual([]);
+    await bench[Symbol.asyncDispose]();
+  });
+  return () => bench;
 }
 
 /** A VM with the toy guest, and what its console has said. */
