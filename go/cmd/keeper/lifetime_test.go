@@ -83,7 +83,8 @@ func TestOwnerGoneIsTheReasonTold(t *testing.T) {
 }
 
 func TestADetachedVMOutlivesItsOwner(t *testing.T) {
-	k := start(t, "echo up; read line; exit 3", "--detached")
+	k := start(t, "echo up; read line; exit 3")
+	k.call("PUT", "/detached", "", 204)
 	k.owner.Close()
 	k.waitLine("up")
 	ignoresSignals(t, k)

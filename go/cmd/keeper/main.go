@@ -84,7 +84,7 @@ func catchSignals() <-chan os.Signal {
 
 // keep stays until the VMM has ended and everyone who asked knows.
 func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
-	gone := watchOwner(o.Detached)
+	gone := watchOwner()
 	replaceByNull(1) // its reader sees the end
 	reason := "exited"
 	var kill <-chan time.Time
@@ -122,12 +122,8 @@ func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
 	}
 }
 
-// watchOwner answers a channel that closes when the other end of stdin is gone; a detached VM has no owner.
-func watchOwner(detached bool) <-chan struct{} {
-	if detached {
-		replaceByNull(0)
-		return nil
-	}
+// watchOwner answers a channel that closes when the other end of stdin is gone.
+func watchOwner() <-chan struct{} {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)

@@ -19,7 +19,6 @@ type Options struct {
 	// The path of a jail.json; none: the VMM has the host's view.
 	Jail         string
 	ConsoleLimit int64
-	Detached     bool
 	Argv         []string
 	// The VMM, once there is one.
 	Born *Born
@@ -33,7 +32,6 @@ func Parse(args []string) (Options, error) {
 	flags.StringVar(&o.Dir, "dir", "", "the VM's runtime directory")
 	flags.StringVar(&o.Jail, "jail", "", "a file that describes the VMM's jail")
 	flags.Int64Var(&o.ConsoleLimit, "console-limit", defaultConsoleLimit, "bytes of console output kept")
-	flags.BoolVar(&o.Detached, "detached", false, "outlive the owner")
 	flags.Func("born", "the VMM that smartvm-launch has started", func(text string) error {
 		return json.Unmarshal([]byte(text), &o.Born)
 	})
