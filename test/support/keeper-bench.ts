@@ -35,6 +35,7 @@ export async function openKeeperBench(): Promise<KeeperBench> {
       const socketPath = join(runtimeDir, 'api.sock');
       const vmm = await VmmProcess.start({ id: 'vm-1', executable, socketPath, runtimeDir, ...options });
       started.push(vmm);
+      await vmm.reachKeeper();
       return vmm;
     },
     async [Symbol.asyncDispose]() {

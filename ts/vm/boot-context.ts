@@ -7,6 +7,7 @@ import { CleanupStack } from '../util/cleanup-stack.js';
 import type { Confine, Confinement } from '../vmm/confinement.js';
 import type { VmmKind } from '../vmm/find.js';
 import type { VmmFlags } from '../vmm/flags.js';
+import type { Launcher } from '../vmm/launcher.js';
 import type { VmRecord } from '../vmm/registry/record.js';
 import type { RecordFile } from '../vmm/registry/record-file.js';
 import type { Telemetry } from '../vmm/telemetry.js';
@@ -51,8 +52,7 @@ export interface BootContext {
   /** Whether the guest is paused when this is through. */
   isPaused?: boolean;
   confinement?: Confinement;
-  /** The identities of the VMM and its keeper, on their way into the record. */
-  recording?: Promise<void>;
+  launcher?: Launcher;
   process?: VmmProcess;
   telemetry?: Telemetry;
   dial?: DialGuest | undefined;

@@ -6,6 +6,7 @@ import { SmartVMError } from '../errors.js';
 import { delay, linkSignals, throwIfCanceled } from '../util/deadline.js';
 import { FLAGS_SINCE, flagPaths, vmmArguments } from '../vmm/flags.js';
 import { guestSizeOf } from '../vmm/guest-size.js';
+import { Launcher } from '../vmm/launcher.js';
 import { Telemetry } from '../vmm/telemetry.js';
 import { assertNewEnough, versionOfExecutable } from '../vmm/version.js';
 import { vmmFolder } from '../vmm/vm-folder.js';
@@ -33,13 +34,17 @@ type Steps = readonly (readonly BootStep[])[];
 
 const BRING_UP: Steps = [
   [{ name: 'capacity', run: reserveCapacity }],
-  [{ name: 'runtime-directory', run: makeRuntimeDirectory }],
+  [
+    { name: 'runtime-directory', run: makeRuntimeDirectory },
+    { name: 'launcher', run: spawnLauncher },
+  ],
   [{ name: 'jail', run: makeJail }],
   [
     { name: 'files', run: makeFiles },
     { name: 'vmm', run: startVmm },
   ],
 ];
+const KEEPER: BootStep = { name: 'keeper', run: callKeeper };
 const SEAL: Steps = [[{ name: 'seal', run: sealVm }]];
 const AGENT: Steps = [[{ name: 'agent', run: connectAgent }]];
 
@@ -47,7 +52,7 @@ const AGENT: Steps = [[{ name: 'agent', run: connectAgent }]];
 export const BOOT: Steps = [
   ...BRING_UP,
   [{ name: 'configure', run: configure }],
-  [{ name: 'instance-start', run: startInstance }],
+  [{ name: 'instance-start', run: startInstance }, KEEPER],
   ...SEAL,
   ...AGENT,
 ];
@@ -55,7 +60,7 @@ export const BOOT: Steps = [
 /** A start from a snapshot to a guest that answers again. */
 export const RESTORE: Steps = [
   ...BRING_UP,
-  [{ name: 'load-snapshot', run: loadSnapshot }],
+  [{ name: 'load-snapshot', run: loadSnapshot }, KEEPER],
   ...SEAL,
   [{ name: 'metadata', run: restoreMetadata }],
   ...AGENT,
@@ -143,6 +148,12 @@ async function reserveCapacity(context: BootContext, signal: AbortSignal): Promi
   context.deadline += performance.now() - begin; // to wait in line is not to start
 }
 
+async function spawnLauncher(context: BootContext): Promise<void> {
+  const launcher = await Launcher.spawn(context.id, context.runtimeDir, context.confine !== undefined);
+  context.cleanup.push('launcher', () => launcher.end());
+  context.launcher = launcher;
+}
+
 async function makeJail(context: BootContext, signal: AbortSignal): Promise<void> {
   const { id, runtimeDir, socketPath, restore, vmmFlags, cleanup } = context;
   const { config } = context.config;
@@ -178,7 +189,7 @@ async function makeFiles(context: BootContext, signal: AbortSignal): Promise<voi
 }
 
 async function startVmm(context: BootContext, signal: AbortSignal): Promise<void> {
-  const { id, config, executable, socketPath, runtimeDir, confinement, cleanup } = context;
+  const { id, config, executable, socketPath, runtimeDir, confinement, launcher, cleanup } = context;
   const gates = gatedFields(FLAGS_SINCE, { vmmFlags: context.vmmFlags });
   if (gates.length > 0) {
     // An unknown flag ends the VMM before its API could tell the version.
@@ -186,22 +197,23 @@ async function startVmm(context: BootContext, signal: AbortSignal): Promise<void
   }
   const hasLogger = config.config.logger !== undefined;
   const extraArgs = [...vmmArguments(context.vmmFlags, hasLogger, confinement?.stderrPath), ...context.extraArgs];
-  const vmm = await VmmProcess.start({ id, executable, extraArgs, socketPath, runtimeDir, confinement });
+  const vmm = await VmmProcess.start({ id, executable, extraArgs, socketPath, runtimeDir, confinement, launcher });
   cleanup.push('api socket', () => rm(socketPath, { force: true }));
   cleanup.push('vmm', () => vmm.dispose());
   context.process = vmm;
   context.onVmm(vmm);
-  // Written beside the steps that follow; nothing is any more when the directory goes.
-  const recording = recorded(context).update({ processes: vmm.processes });
-  recording.catch(() => undefined); // it is the step 'seal' that asks
-  context.recording = recording;
-  cleanup.push('record', () => recording.catch(() => undefined));
   await vmm.waitUntilReady(remaining(context), signal);
 }
 
-/** The last moment at which a VM is not in use yet: its VMM is in the record, and has made all that it makes. */
-async function sealVm({ confinement, recording }: BootContext): Promise<void> {
-  await Promise.all([confinement?.seal(), recording]);
+/** While the VMM is busy with its guest: keeper and record are in nobody's way then. */
+async function callKeeper(context: BootContext): Promise<void> {
+  const vmm = started(context);
+  await Promise.all([vmm.reachKeeper(), recorded(context).update({ processes: vmm.processes })]);
+}
+
+/** The last moment at which a VM is not in use yet: its VMM has made all that it makes. */
+async function sealVm({ confinement }: BootContext): Promise<void> {
+  await confinement?.seal();
 }
 
 async function connectAgent(context: BootContext): Promise<void> {

@@ -20,7 +20,7 @@ export function adoptKeeper(runtimeDir: string, state: KeeperState): Keeper {
   return {
     process,
     vmm: { pid: state.vmmPid, startTime: state.vmmStartTime, bootId },
-    reachable: Promise.resolve(),
+    reach: async () => undefined,
     ended,
     client: new SocketClient({ socketPath }),
     console: new SocketClient({ socketPath }),

@@ -10,8 +10,9 @@ import { endProcess } from '../util/end-process.js';
 import { adoptKeeper } from './adopted-keeper.js';
 import type { Confinement } from './confinement.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
-import { type Keeper, startKeeper } from './keeper.js';
+import type { Keeper } from './keeper.js';
 import { askKeeper } from './keeper-state.js';
+import { Launcher } from './launcher.js';
 import { type InstanceInfo, Readiness } from './readiness.js';
 import type { VmRecord } from './registry/record.js';
 import { tailLines } from './tail.js';
@@ -27,6 +28,8 @@ export interface VmmProcessOptions {
   runtimeDir: string;
   /** The jail that it is shut in. Default: it has this program's rights and view of the host. */
   confinement?: Confinement | undefined;
+  /** One that was spawned ahead, whose end is its caller's to see to. */
+  launcher?: Launcher | undefined;
 }
 
 export interface AttachOptions extends Pick<VmmProcessOptions, 'id' | 'socketPath' | 'runtimeDir'> {
@@ -63,13 +66,15 @@ export class VmmProcess {
     const { id, runtimeDir, socketPath, executable, confinement } = options;
     const api = new FirecrackerApi(new SocketClient({ socketPath })); // refuses a long path before anything runs
     const readiness = new Readiness(api);
+    const launcher = options.launcher ?? (await Launcher.spawn(id, runtimeDir, confinement !== undefined));
     try {
       const flags = ['--api-sock', socketPath, '--id', id, ...(options.extraArgs ?? [])];
-      const command = confinement?.command(flags) ?? ([executable, ...flags] as const);
-      const keeper = await startKeeper({ id, runtimeDir, command, jailPath: confinement?.specPath });
+      const argv = confinement?.command(flags) ?? ([executable, ...flags] as const);
+      const keeper = await launcher.start({ argv, jail: confinement?.specPath });
       return new VmmProcess({ id, runtimeDir, socketPath, jailUid: confinement?.uid }, keeper, api, readiness);
     } catch (error) {
       readiness.end();
+      await launcher.end();
       await api.client.destroy();
       throw error;
     }
@@ -147,17 +152,22 @@ export class VmmProcess {
     throw await this.describe('BOOT_TIMEOUT', `its API did not answer within ${timeoutMs} ms`);
   }
 
+  /** Has the keeper begin: it holds back until it is needed, for its beginning and the VMM's are in each other's way. */
+  async reachKeeper(): Promise<void> {
+    await this.#keeper.reach();
+  }
+
   async signal(name: NodeJS.Signals): Promise<void> {
-    await this.#keeper.reachable;
+    await this.#keeper.reach();
     await this.#keeper.client.put('/signal', { signal: name });
   }
 
   /** Ends the VMM at once, by its keeper or, when that does not answer, with it. Waits for its end. */
   async kill(): Promise<void> {
     if (this.#exit === undefined) {
-      const order = this.#keeper.reachable.then(() =>
-        this.#keeper.client.put('/signal', { signal: 'SIGKILL' }, { timeoutMs: KILL_ORDER_MS }),
-      );
+      const order = this.#keeper
+        .reach()
+        .then(() => this.#keeper.client.put('/signal', { signal: 'SIGKILL' }, { timeoutMs: KILL_ORDER_MS }));
       // A keeper may also stop answering between the order and the news of the end.
       const news = order.then(() => withDeadline(this.exited, KILL_ORDER_MS, () => new Error('no news of the end')));
       await news.catch(() => this.#keeper.end());
@@ -185,13 +195,13 @@ export class VmmProcess {
 
   /** Bytes for the guest's serial console. */
   async writeConsole(data: Uint8Array): Promise<void> {
-    await this.#keeper.reachable;
+    await this.#keeper.reach();
     await this.#keeper.console.put('/console', data);
   }
 
   /** The console from what is kept of its start, then live until the VMM ends. */
   async *console(signal?: AbortSignal): AsyncGenerator<Buffer, void, undefined> {
-    await this.#keeper.reachable;
+    await this.#keeper.reach();
     yield* this.#keeper.console.stream('/console?follow=true', signal);
   }
 
@@ -237,12 +247,13 @@ export class VmmProcess {
 
   /** An error about this VMM, with the last lines of its output and of the guest's console. */
   async describe(code: 'BOOT_TIMEOUT', what: string): Promise<SmartVMError> {
+    await this.reachKeeper(); // which has its output
     return await this.#describe(code, what, await this.consoleTail());
   }
 
   async #changeMounts(method: 'PUT' | 'DELETE', mount: { path: string; writable?: boolean }): Promise<void> {
     try {
-      await this.#keeper.reachable;
+      await this.#keeper.reach();
       await this.#keeper.client.request(method, '/mounts', mount);
     } catch (cause) {
       const { faultMessage } = cause as ApiError;

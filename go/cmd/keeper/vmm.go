@@ -65,10 +65,26 @@ func inherited(fd int) *os.File {
 func (v *vmm) drainInto(console, log *ringlog.Log) {
 	v.console, v.log = console, log
 	for i, to := range []*ringlog.Log{console, log} {
+		keepWaiting(v.outputs[i], to)
 		v.drained.Go(func() {
 			io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{v.outputs[i]}, make([]byte, 64<<10))
 		})
 	}
+}
+
+// keepWaiting keeps what a pipe holds: who is told that the keeper is there finds all that was said before.
+func keepWaiting(output *os.File, to io.Writer) {
+	pipe, err := output.SyscallConn()
+	if err != nil {
+		return
+	}
+	pipe.Read(func(fd uintptr) bool {
+		buffer := make([]byte, 64<<10)
+		if n, _ := unix.Read(int(fd), buffer); n > 0 {
+			to.Write(buffer[:n])
+		}
+		return true
+	})
 }
 
 // abandon ends a VMM for which there can be no keeper.

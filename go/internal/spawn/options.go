@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"path/filepath"
+	"strconv"
 )
 
 const (
@@ -19,7 +20,8 @@ type Options struct {
 	// The path of a jail.json; none: the VMM has the host's view.
 	Jail         string
 	ConsoleLimit int64
-	Argv         []string
+	// The VMM's command line; none: an order on standard input has it.
+	Argv []string
 	// The VMM, once there is one.
 	Born *Born
 }
@@ -44,12 +46,19 @@ func Parse(args []string) (Options, error) {
 		return o, errors.New("--id is missing")
 	case o.Dir == "":
 		return o, errors.New("--dir is missing")
-	case len(o.Argv) == 0:
-		return o, errors.New("the VMM's command line is missing: write it after --")
 	case o.ConsoleLimit < minConsoleLimit:
 		return o, fmt.Errorf("--console-limit is %d, it must be at least %d", o.ConsoleLimit, minConsoleLimit)
 	}
 	dir, err := filepath.Abs(o.Dir)
 	o.Dir = dir
 	return o, err
+}
+
+// args is the command line that Parse reads as these options.
+func (o Options) args() []string {
+	args := []string{"--id", o.ID, "--dir", o.Dir, "--console-limit", strconv.FormatInt(o.ConsoleLimit, 10)}
+	if o.Jail != "" {
+		args = append(args, "--jail", o.Jail)
+	}
+	return append(append(args, "--"), o.Argv...)
 }

@@ -54,12 +54,21 @@ func run(args []string) error {
 		return os.NewSyscallError("prctl", err)
 	}
 	unix.Umask(0o077) // what the VMM creates is private, whatever our caller's mask
+	ordered := len(o.Argv) == 0
+	if ordered {
+		if err := o.await(); err != nil {
+			return err
+		}
+	}
 	born, err := start(o)
 	if err != nil {
 		return err
 	}
 	if err = Hello(IdentityOf(born.Pid)); err == nil {
-		err = becomeKeeper(born, args)
+		if ordered {
+			awaitCall(born.Pid)
+		}
+		err = becomeKeeper(o, born)
 	}
 	born.abandon(o)
 	return err
@@ -90,7 +99,7 @@ func Hello(identity Identity) error {
 }
 
 // becomeKeeper executes the keeper, which has this process's children, and the pipes to the VMM.
-func becomeKeeper(born *Born, args []string) error {
+func becomeKeeper(o Options, born *Born) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -105,7 +114,7 @@ func becomeKeeper(born *Born, args []string) error {
 		return err
 	}
 	path := Beside(self, "keeper")
-	argv := append([]string{path, "--born", string(text)}, args[1:]...)
+	argv := append([]string{path, "--born", string(text)}, o.args()...)
 	return fmt.Errorf("%s: %w", path, syscall.Exec(path, argv, os.Environ()))
 }
 

@@ -85,7 +85,7 @@ describe('what a VM reserves of the host', () => {
     });
     await expect(vm.start({ queueMs: 7 })).rejects.toMatchObject({ code: 'VMM_SPAWN_FAILED' });
     expect(seen).toEqual([7, [], []]);
-    expect(vm.timings.map(({ step }) => step).slice(0, 2)).toEqual(['capacity', 'runtime-directory']);
+    expect(vm.timings[0]?.step).toBe('capacity');
   });
 
   test('ends the start when it is refused', async () => {

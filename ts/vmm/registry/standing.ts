@@ -28,13 +28,13 @@ export async function standingOf(runtimeDir: string, record: VmRecord): Promise<
   return (await haveEnded(keepers)) && (await askKeeper(runtimeDir)) === 'gone' ? 'dead' : 'running';
 }
 
-/** Keepers that have not said who they are: their program died between their start and its record. */
+/** Keepers, and those that are about to be, that are not in the record: their program died between their start and that. */
 async function keepersOf(runtimeDir: string): Promise<ProcessIdentity[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const found = pids.map(async (pid) => {
     const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
     const isKeeper =
-      basename(args[0] ?? '').startsWith('smartvm-keeper') && args[args.indexOf('--dir') + 1] === runtimeDir;
+      /^smartvm-(keeper|launch)-/.test(basename(args[0] ?? '')) && args[args.indexOf('--dir') + 1] === runtimeDir;
     const identity = isKeeper ? await processIdentity(Number(pid)) : undefined;
     return identity ? [identity] : [];
   });
