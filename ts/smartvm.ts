@@ -31,6 +31,7 @@ import { findVmm } from './vmm/find.js';
 import { type Arch, hostArch } from './vmm/host.js';
 import { jailOf } from './vmm/jail/jail.js';
 import { jailPolicy } from './vmm/jail/policy.js';
+import { Launchers } from './vmm/launchers.js';
 import { type PruneOptions, type PruneReport, prune, pruneDirectories } from './vmm/registry/prune.js';
 import { type RecordEntry, scanRecords } from './vmm/registry/scan.js';
 import { vmmFolder } from './vmm/vm-folder.js';
@@ -82,6 +83,7 @@ export class SmartVM implements AsyncDisposable {
   readonly #vms = new Map<string, MicroVM>();
   readonly #capacity: HostCapacity | undefined;
   #sweep: Promise<unknown> | undefined;
+  readonly #launchers = new Launchers();
   readonly #launches = new Map<Promise<MicroVM>, AbortController>();
 
   /** Makes nothing on disk. @throws SmartVMError INVALID_SUBNET, INVALID_INTERFACE_NAME, INVALID_OPTION */
@@ -132,6 +134,7 @@ export class SmartVM implements AsyncDisposable {
       ...options,
       runtimeDir,
       vmmKind: vmm.kind,
+      launchers: this.#launchers,
       confine: this.#jail && jailOf(vmm, this.#jail),
       reserve: this.#capacity?.reserverFor({ id, runtimeDir }, () =>
         demandOf({ config: vm.config.config, restore: options.restore, said: options.capacity }, vmm.kind),
@@ -246,7 +249,7 @@ export class SmartVM implements AsyncDisposable {
     await Promise.allSettled(this.#launches.keys()); // launch() reports it
     const results = await Promise.allSettled([...this.#vms.values()].map((vm) => vm[Symbol.asyncDispose]()));
     this.#vms.clear();
-    await this.#sweep;
+    await Promise.all([this.#sweep, this.#launchers.close()]);
     const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
     if (errors.length > 0) {
       const cause = new AggregateError(errors);

@@ -108,10 +108,10 @@ export class ManagerBench implements AsyncDisposable {
 
   async identitiesOf(id: string): Promise<{ keeper: ProcessIdentity; vmm: ProcessIdentity }> {
     const { processes } = await readRecord(this.directoryOf(id));
-    if (!processes) {
-      throw new Error(`the record of ${id} has no processes`);
+    if (!processes?.vmm) {
+      throw new Error(`the record of ${id} has no VMM`);
     }
-    return processes;
+    return { keeper: processes.keeper, vmm: processes.vmm };
   }
 
   /** What is left of all VMs: files, sockets, leases, cgroups, TAPs and processes. */

@@ -8,6 +8,7 @@ import type { Confine, Confinement } from '../vmm/confinement.js';
 import type { VmmKind } from '../vmm/find.js';
 import type { VmmFlags } from '../vmm/flags.js';
 import type { Launcher } from '../vmm/launcher.js';
+import { Launchers } from '../vmm/launchers.js';
 import type { VmRecord } from '../vmm/registry/record.js';
 import type { RecordFile } from '../vmm/registry/record-file.js';
 import type { Telemetry } from '../vmm/telemetry.js';
@@ -52,6 +53,7 @@ export interface BootContext {
   /** Whether the guest is paused when this is through. */
   isPaused?: boolean;
   confinement?: Confinement;
+  readonly launchers: Launchers;
   launcher?: Launcher;
   process?: VmmProcess;
   telemetry?: Telemetry;
@@ -77,6 +79,7 @@ export function bootContext(
     detached: options.detached ?? false,
     attach: attach?.record,
     dial: attach?.dial,
+    launchers: options.launchers ?? new Launchers(),
     cleanup: new CleanupStack(),
     ...start,
   };

@@ -6,7 +6,6 @@ import { SmartVMError } from '../errors.js';
 import { delay, linkSignals, throwIfCanceled } from '../util/deadline.js';
 import { FLAGS_SINCE, flagPaths, vmmArguments } from '../vmm/flags.js';
 import { guestSizeOf } from '../vmm/guest-size.js';
-import { Launcher } from '../vmm/launcher.js';
 import { Telemetry } from '../vmm/telemetry.js';
 import { assertNewEnough, versionOfExecutable } from '../vmm/version.js';
 import { vmmFolder } from '../vmm/vm-folder.js';
@@ -34,10 +33,8 @@ type Steps = readonly (readonly BootStep[])[];
 
 const BRING_UP: Steps = [
   [{ name: 'capacity', run: reserveCapacity }],
-  [
-    { name: 'runtime-directory', run: makeRuntimeDirectory },
-    { name: 'launcher', run: spawnLauncher },
-  ],
+  [{ name: 'launcher', run: takeLauncher }],
+  [{ name: 'runtime-directory', run: makeRuntimeDirectory }],
   [{ name: 'jail', run: makeJail }],
   [
     { name: 'files', run: makeFiles },
@@ -88,6 +85,7 @@ export async function boot(context: BootContext, timings: StepTiming[]): Promise
       current = 'detach';
       await detach(context);
     }
+    context.launchers.prepare();
   } catch (error) {
     throw await undo(context, current, await explain(context, error));
   }
@@ -148,8 +146,8 @@ async function reserveCapacity(context: BootContext, signal: AbortSignal): Promi
   context.deadline += performance.now() - begin; // to wait in line is not to start
 }
 
-async function spawnLauncher(context: BootContext): Promise<void> {
-  const launcher = await Launcher.spawn(context.id, context.runtimeDir, context.confine !== undefined);
+async function takeLauncher(context: BootContext): Promise<void> {
+  const launcher = await context.launchers.take();
   context.cleanup.push('launcher', () => launcher.end());
   context.launcher = launcher;
 }

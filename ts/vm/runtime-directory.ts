@@ -57,7 +57,8 @@ function taken(id: string, runtimeDir: string, why: string): SmartVMError {
 
 /** What is known of a VM before anything of it is made. */
 async function firstRecord(context: BootContext): Promise<VmRecord> {
-  const { id, config, restore, executable, vmmKind, tags } = context;
+  const { id, config, restore, executable, vmmKind, tags, launcher } = context;
+  const keeper = await launcher?.process;
   return {
     version: RECORD_VERSION,
     id,
@@ -70,6 +71,7 @@ async function firstRecord(context: BootContext): Promise<VmRecord> {
     restored: restore !== undefined,
     config: withoutSecrets(config.config),
     journal: { ...EMPTY_JOURNAL, sockets: socketsOutside(context) },
+    ...(keeper && { processes: { keeper } }),
   };
 }
 

@@ -4,6 +4,7 @@ import type { DialGuest } from '../guest/types.js';
 import type { Confine } from '../vmm/confinement.js';
 import type { VmmKind } from '../vmm/find.js';
 import type { VmmFlags } from '../vmm/flags.js';
+import type { Launchers } from '../vmm/launchers.js';
 import type { VmRecord } from '../vmm/registry/record.js';
 import type { PrepareFiles, Reserve } from './boot-context.js';
 import type { VmExit } from './exit.js';
@@ -17,6 +18,8 @@ export interface MicroVMOptions extends VmTags {
   runtimeDir?: string | undefined;
   /** Shuts the VMM in. Default: it runs with this program's rights. */
   confine?: Confine | undefined;
+  /** Where the process is taken from that starts the VMM. Default: it is spawned for this VM. */
+  launchers?: Launchers | undefined;
   /** Runs before anything of the VM is made; what it gives is called when all is released. Default: nothing is reserved. */
   reserve?: Reserve | undefined;
   /** Runs beside the VMM's own start. */

@@ -66,11 +66,11 @@ export class VmmProcess {
     const { id, runtimeDir, socketPath, executable, confinement } = options;
     const api = new FirecrackerApi(new SocketClient({ socketPath })); // refuses a long path before anything runs
     const readiness = new Readiness(api);
-    const launcher = options.launcher ?? (await Launcher.spawn(id, runtimeDir, confinement !== undefined));
+    const launcher = options.launcher ?? (await Launcher.spawn());
     try {
       const flags = ['--api-sock', socketPath, '--id', id, ...(options.extraArgs ?? [])];
       const argv = confinement?.command(flags) ?? ([executable, ...flags] as const);
-      const keeper = await launcher.start({ argv, jail: confinement?.specPath });
+      const keeper = await launcher.start({ id, runtimeDir, argv, jail: confinement?.specPath });
       return new VmmProcess({ id, runtimeDir, socketPath, jailUid: confinement?.uid }, keeper, api, readiness);
     } catch (error) {
       readiness.end();

@@ -20,8 +20,7 @@ type Options struct {
 	// The path of a jail.json; none: the VMM has the host's view.
 	Jail         string
 	ConsoleLimit int64
-	// The VMM's command line; none: an order on standard input has it.
-	Argv []string
+	Argv         []string
 	// The VMM, once there is one.
 	Born *Born
 }
@@ -41,11 +40,17 @@ func Parse(args []string) (Options, error) {
 		return o, err
 	}
 	o.Argv = flags.Args()
+	return o.checked()
+}
+
+func (o Options) checked() (Options, error) {
 	switch {
 	case o.ID == "":
 		return o, errors.New("--id is missing")
 	case o.Dir == "":
 		return o, errors.New("--dir is missing")
+	case len(o.Argv) == 0:
+		return o, errors.New("the VMM's command line is missing")
 	case o.ConsoleLimit < minConsoleLimit:
 		return o, fmt.Errorf("--console-limit is %d, it must be at least %d", o.ConsoleLimit, minConsoleLimit)
 	}

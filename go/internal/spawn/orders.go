@@ -2,7 +2,6 @@ package spawn
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -16,28 +15,41 @@ const (
 	callTimeout = time.Second
 )
 
-// await reads what is to be started: a line of JSON on standard input. An owner starts us ahead of the moment at which it knows,
-// so that we have begun by then. One that goes before it has said it has nothing to be kept.
-func (o *Options) await() error {
+// order is the line of JSON by which an owner says what is to be started. It spawns us ahead of the moment at which it knows, so that
+// we have begun by then; its directory and environment may have changed since.
+type order struct {
+	ID   string            `json:"id"`
+	Dir  string            `json:"dir"`
+	Jail string            `json:"jail"`
+	Cwd  string            `json:"cwd"`
+	Env  map[string]string `json:"env"`
+	Argv []string          `json:"argv"`
+}
+
+// awaitOrder reads the order from standard input. An owner that goes before it has given one has nothing to be kept.
+func awaitOrder() (Options, error) {
 	line, err := readLine(0)
 	if err != nil {
-		return err
+		return Options{}, err
 	}
 	if line == nil {
 		os.Exit(0)
 	}
-	order := struct {
-		Jail string   `json:"jail"`
-		Argv []string `json:"argv"`
-	}{}
-	if err := json.Unmarshal(line, &order); err != nil {
-		return fmt.Errorf("the order on standard input: %w", err)
+	var said order
+	if err := json.Unmarshal(line, &said); err != nil {
+		return Options{}, fmt.Errorf("the order on standard input: %w", err)
 	}
-	if len(order.Argv) == 0 {
-		return errors.New("the VMM's command line is missing: in the order on standard input, or after --")
+	if said.Cwd != "" {
+		if err := os.Chdir(said.Cwd); err != nil {
+			return Options{}, err
+		}
 	}
-	o.Jail, o.Argv = order.Jail, order.Argv
-	return nil
+	os.Clearenv()
+	for name, value := range said.Env {
+		os.Setenv(name, value)
+	}
+	o := Options{ID: said.ID, Dir: said.Dir, Jail: said.Jail, ConsoleLimit: defaultConsoleLimit, Argv: said.Argv}
+	return o.checked()
 }
 
 // awaitCall waits until the owner wants the keeper, with a second line, or is gone, or the VMM is: to become it takes the CPU that the

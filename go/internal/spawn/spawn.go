@@ -46,7 +46,8 @@ func Announce(err error) {
 }
 
 func run(args []string) error {
-	o, err := Parse(args[1:])
+	ordered := len(args) == 1
+	o, err := optionsOf(args[1:])
 	if err != nil {
 		return err
 	}
@@ -54,12 +55,6 @@ func run(args []string) error {
 		return os.NewSyscallError("prctl", err)
 	}
 	unix.Umask(0o077) // what the VMM creates is private, whatever our caller's mask
-	ordered := len(o.Argv) == 0
-	if ordered {
-		if err := o.await(); err != nil {
-			return err
-		}
-	}
 	born, err := start(o)
 	if err != nil {
 		return err
@@ -72,6 +67,14 @@ func run(args []string) error {
 	}
 	born.abandon(o)
 	return err
+}
+
+// optionsOf are those of the command line, or, where that has none, of the owner's order.
+func optionsOf(args []string) (Options, error) {
+	if len(args) > 0 {
+		return Parse(args)
+	}
+	return awaitOrder()
 }
 
 // Identity tells the keeper and the VMM apart from later processes with the same pids.

@@ -55,8 +55,8 @@ export interface VmRecord {
   /** Without what the metadata service holds, which may be secret. */
   readonly config: Partial<IMicroVMConfig>;
   readonly journal: Journal;
-  /** Once there are any. */
-  readonly processes?: { readonly keeper: ProcessIdentity; readonly vmm: ProcessIdentity } | undefined;
+  /** The keeper from the first moment, when it has nothing to keep yet; the VMM once there is one. */
+  readonly processes?: { readonly keeper: ProcessIdentity; readonly vmm?: ProcessIdentity | undefined } | undefined;
 }
 
 export const EMPTY_JOURNAL: Journal = { taps: [], sockets: [], folders: [] };
@@ -144,7 +144,7 @@ const record = object<VmRecord>(
       },
       ['taps', 'sockets', 'folders'],
     ),
-    processes: object<NonNullable<VmRecord['processes']>>({ keeper: identity, vmm: identity }, ['keeper', 'vmm']),
+    processes: object<NonNullable<VmRecord['processes']>>({ keeper: identity, vmm: identity }, ['keeper']),
   },
   ['version', 'id', 'createdAt', 'owner', 'detached', 'vmm', 'socketPath', 'restored', 'config', 'journal'],
 );

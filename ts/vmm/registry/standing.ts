@@ -1,7 +1,5 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { basename } from 'node:path';
 import { delay } from '../../util/deadline.js';
-import { currentBootId, isAlive, type ProcessIdentity, processIdentity } from '../../util/process-identity.js';
+import { currentBootId, isAlive, type ProcessIdentity } from '../../util/process-identity.js';
 import { askKeeper } from '../keeper-state.js';
 import type { VmRecord } from './record.js';
 
@@ -24,27 +22,15 @@ export async function standingOf(runtimeDir: string, record: VmRecord): Promise<
     return 'running';
   }
   // A keeper without its owner ends its VM; one without its VM, itself.
-  const keepers = record.processes ? [record.processes.keeper] : await keepersOf(runtimeDir);
-  return (await haveEnded(keepers)) && (await askKeeper(runtimeDir)) === 'gone' ? 'dead' : 'running';
+  const { keeper } = record.processes ?? {};
+  return (keeper === undefined || (await hasEnded(keeper))) && (await askKeeper(runtimeDir)) === 'gone'
+    ? 'dead'
+    : 'running';
 }
 
-/** Keepers, and those that are about to be, that are not in the record: their program died between their start and that. */
-async function keepersOf(runtimeDir: string): Promise<ProcessIdentity[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  const found = pids.map(async (pid) => {
-    const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
-    const isKeeper =
-      /^smartvm-(keeper|launch)-/.test(basename(args[0] ?? '')) && args[args.indexOf('--dir') + 1] === runtimeDir;
-    const identity = isKeeper ? await processIdentity(Number(pid)) : undefined;
-    return identity ? [identity] : [];
-  });
-  return (await Promise.all(found)).flat();
-}
-
-async function haveEnded(processes: readonly ProcessIdentity[]): Promise<boolean> {
+async function hasEnded(keeper: ProcessIdentity): Promise<boolean> {
   for (const deadline = performance.now() + KEEPER_END_MS; ; await delay(POLL_MS)) {
-    const alive = await Promise.all(processes.map(isAlive));
-    if (!alive.includes(true)) {
+    if (!(await isAlive(keeper))) {
       return true;
     }
     if (performance.now() > deadline) {
