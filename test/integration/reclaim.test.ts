@@ -136,6 +136,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('what $name leaves', ({ name,
     const ids = [1, 2, 3].map((number) => bench.id(number));
     await using manager = bench.manager({ configs: ids.map((id) => bench.config(id)) });
     await manager.word();
+    process.kill(manager.pid, 'SIGSTOP'); // it would undo them itself
     for (const id of ids) {
       process.kill((await bench.identitiesOf(id)).keeper.pid, 'SIGKILL');
     }
