@@ -78,8 +78,8 @@ type life struct {
 	idleAfter time.Duration
 	// How many say that they use the guest.
 	holds int
-	// Whether a limit has been reached at which the VM is paused, and it is not yet.
-	pausing bool
+	// Whether a limit has been reached at which the VM is paused, since it was last resumed; and whether that is still to do.
+	isOver, pausing bool
 	// Why the VM is about to end.
 	ending string
 }
@@ -93,17 +93,29 @@ func newLife(dir string) *life {
 
 // told takes the word of a program that the VM is running or paused. The first is that of the start, by which the limits
 // begin. Words of different programs may overtake each other: later ones are taken for a reason to look.
-func (l *life) told(state string, limits limits) error {
-	if first, err := l.start(state, limits); first {
+func (l *life) told(word said) error {
+	if first, err := l.start(word.State, word.limits); first {
 		return err
 	}
+	l.look(word.State)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if word.State == running && !word.AfterSnapshot {
+		l.isOver = false
+	} else if word.AfterSnapshot && l.isOver {
+		l.pauseSoon()
+	}
+	return nil
+}
+
+// look takes note of the state that the VMM has, or is said to have.
+func (l *life) look(state string) {
 	l.looking.Lock()
 	defer l.looking.Unlock()
 	if seen, err := l.machine.state(); err == nil {
 		state = seen
 	}
 	l.become(state)
-	return nil
 }
 
 func (l *life) start(state string, limits limits) (first bool, err error) {
@@ -227,15 +239,20 @@ func (l *life) timeUp(alarm *alarm, cause string) {
 	}
 	if l.now.OnExpiry == "pause" {
 		l.publish(event{Event: "deadline", Cause: cause, Action: "pause"})
-		if !l.pausing {
-			l.pausing = true
-			go l.pause()
-		}
+		l.isOver = true
+		l.pauseSoon()
 		return
 	}
 	l.ending = cause
 	l.publish(event{Event: "deadline", Cause: cause, Action: "stop"})
 	l.over <- struct{}{}
+}
+
+func (l *life) pauseSoon() {
+	if !l.pausing {
+		l.pausing = true
+		go l.pause()
+	}
 }
 
 // pause pauses the VM, however long its VMM is busy with something else.

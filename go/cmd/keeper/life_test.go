@@ -284,6 +284,11 @@ func TestTheTimeIsUpAndTheVMIsPaused(t *testing.T) {
 		t.Fatal(event)
 	}
 	k.call("GET", "/hold", "", 409)
+	// It is not a snapshot's to resume it.
+	vmm.set("Running")
+	k.call("PUT", "/state", `{"state":"running","afterSnapshot":true}`, 204)
+	follows.next("resume")
+	follows.next("pause")
 	// One that is resumed has no limit of that kind any more.
 	vmm.set("Running")
 	k.call("PUT", "/state", `{"state":"running"}`, 204)
@@ -297,7 +302,7 @@ func TestTheTimeIsUpAndTheVMIsPaused(t *testing.T) {
 	follows.next("limits")
 	follows.next("deadline")
 	follows.next("pause")
-	if len(vmm.heard()) != 3 {
+	if len(vmm.heard()) != 4 {
 		t.Fatal(vmm.heard())
 	}
 }
