@@ -28,7 +28,7 @@ const (
 
 const (
 	// How long a guest has to end on Ctrl-Alt-Del.
-	guestGrace = 5 * time.Second
+	guestGrace = 10 * time.Second
 	// A VMM that did not take the order to pause is asked again after this.
 	pauseRetry = time.Second
 )
