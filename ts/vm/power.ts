@@ -1,10 +1,17 @@
 import { type SnapshotOptions, snapshotPayload } from '../config/updates.js';
+import type { KeeperWord } from '../vmm/keeper-life.js';
 import type { RecordFile } from '../vmm/registry/record-file.js';
 import { type FolderJournal, withSnapshotOutput } from '../vmm/snapshot-output.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
 import type { StateMachine, VmState } from './state.js';
 
 const SNAPSHOT_TIMEOUT_MS = 300_000;
+
+/** Takes the state in which others have brought the VM: the VMM's word counts, for news of it may be overtaken by the next. */
+export async function followOthers(vm: Powered): Promise<void> {
+  const { state } = await vm.process.api.describeInstance();
+  vm.state.follow(state === 'Paused' ? 'paused' : 'running');
+}
 
 export interface Powered {
   readonly state: StateMachine;
@@ -15,15 +22,15 @@ export interface Powered {
 
 /** From running to paused: the state in between is left on success and on failure alike. */
 export async function pauseVm(vm: Powered): Promise<void> {
-  await patchState(vm, 'pausing', 'Paused', 'paused');
+  await patchState(vm, 'pausing', 'Paused', { state: 'paused' });
 }
 
 /** From paused to running. */
 export async function resumeVm(vm: Powered): Promise<void> {
-  await patchState(vm, 'resuming', 'Resumed', 'running');
+  await patchState(vm, 'resuming', 'Resumed', { state: 'running' });
 }
 
-async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resumed', after: VmState): Promise<void> {
+async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resumed', after: KeeperWord): Promise<void> {
   const before = vm.state.state;
   vm.state.to(during);
   const leave = (to: VmState) => {
@@ -34,14 +41,18 @@ async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resum
   };
   try {
     await vm.process.api.patchVm({ state });
-    leave(after);
+    vm.process.life.tell(after);
+    leave(after.state);
   } catch (error) {
     leave(before);
     throw await vm.process.explain(error);
   }
 }
 
-/** A snapshot of a VM that runs or is paused; one that ran runs on, whether the snapshot succeeded or not. */
+/**
+ * A snapshot of a VM that runs or is paused; one that ran runs on, whether the snapshot succeeded or not, unless its keeper was to
+ * pause it meanwhile.
+ */
 export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise<void> {
   const stateNow = (): VmState => vm.state.state;
   const ran = stateNow() === 'running';
@@ -57,7 +68,9 @@ export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise
     failures.push(await vm.process.explain(error));
   });
   if (ran && (options.resume ?? true) && stateNow() === 'paused' && !vm.process.exit) {
-    await resumeVm(vm).catch((error) => failures.push(error));
+    await patchState(vm, 'resuming', 'Resumed', { state: 'running', afterSnapshot: true }).catch((error) =>
+      failures.push(error),
+    );
   }
   if (failures.length > 0) {
     throw failures[0];

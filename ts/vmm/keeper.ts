@@ -1,6 +1,7 @@
 import type { SocketClient } from '../firecracker/socket-client.js';
 import type { ProcessIdentity } from '../util/process-identity.js';
 import type { VmmExit } from './exit.js';
+import type { KeeperLife, KeeperWord } from './keeper-life.js';
 import { askKeeper } from './keeper-state.js';
 
 /** The small process that is the parent of one VMM. */
@@ -18,8 +19,10 @@ export interface Keeper {
   readonly client: SocketClient;
   /** For the console: a guest that reads nothing holds up these connections, and no signal. */
   readonly console: SocketClient;
-  /** Makes the VM outlive this program. */
-  detach(): Promise<void>;
+  /** What it is told and tells of the VM's life. */
+  readonly life: KeeperLife;
+  /** Says that the VM's start is through, and makes it outlive this program. */
+  detach(word: KeeperWord): Promise<void>;
   /** Lets go of it: nothing of it keeps this program from ending. */
   release(): void;
   /**

@@ -6,6 +6,7 @@ import { SocketClient } from '../firecracker/socket-client.js';
 import { withDeadline } from '../util/deadline.js';
 import { type ProcessIdentity, processIdentity } from '../util/process-identity.js';
 import { KEEPER_EXIT_MS, type Keeper } from './keeper.js';
+import { KeeperLife, type KeeperWord } from './keeper-life.js';
 
 /** What a launcher is to start. */
 export interface LaunchOrder {
@@ -106,7 +107,7 @@ export class Launcher {
     }
     this.keepsProgram(false);
     this.#child.ref(); // what it says is for nobody any more; that it ends, is
-    return this.#keeper(runtimeDir, hello);
+    return this.#keeper(order, hello);
   }
 
   /** Ends it, and waits for that: one that has no VMM yet goes at once, one that has does as the keeper of an owner that goes. */
@@ -118,7 +119,10 @@ export class Launcher {
     clearTimeout(late);
   }
 
-  #keeper(runtimeDir: string, { keeperPid, keeperStartTime, vmmPid, vmmStartTime, bootId }: Hello): Keeper {
+  #keeper(
+    { id, runtimeDir }: LaunchOrder,
+    { keeperPid, keeperStartTime, vmmPid, vmmStartTime, bootId }: Hello,
+  ): Keeper {
     const socketPath = join(runtimeDir, 'keeper.sock');
     const client = new SocketClient({ socketPath });
     let call: Promise<void> | undefined;
@@ -126,9 +130,9 @@ export class Launcher {
       call ??= this.#call();
       return call;
     };
-    const detach = async () => {
-      await reach();
-      await client.put('/detached', undefined);
+    const life = new KeeperLife(id, runtimeDir, { client, reach });
+    const detach = async (word: KeeperWord) => {
+      await life.begin(word, '/detached');
       this.#child.unref(); // a program waits for its VM to end, as for any child, but not for one that outlives it
     };
     return {
@@ -136,9 +140,12 @@ export class Launcher {
       vmm: { pid: vmmPid, startTime: vmmStartTime, bootId },
       console: new SocketClient({ socketPath }),
       ended: this.#ended,
-      release: () => this.#child.unref(),
-      end: () => this.end(),
-      ...{ client, reach, detach },
+      release: () => {
+        life.close();
+        this.#child.unref();
+      },
+      end: () => this.end().finally(() => life.close()),
+      ...{ client, reach, life, detach },
     };
   }
 
