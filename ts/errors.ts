@@ -49,6 +49,7 @@ export const ERROR_CODES = {
     "Firecracker's jailer was not found. Run `smartvm install`, or name one; `jail: false` gives up the wall.",
   KEEPER_FAILED: 'The keeper of a VM could not be started, or broke off.',
   MEMORY_EXCEEDED: 'The VM asks for more memory than the host has.',
+  NAME_TAKEN: 'A VM that lives has the name already. `details` says which: stop that one, or take another name.',
   NO_CLIENT: 'The VM has not been started, so there is no API to call.',
   PACKAGE_DAMAGED:
     'A program that comes with the package is missing, or is not as it was built. Install the package again, or build the clone.',

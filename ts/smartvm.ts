@@ -31,6 +31,7 @@ import { findVmm } from './vmm/find.js';
 import { type Arch, hostArch } from './vmm/host.js';
 import { jailOf } from './vmm/jail/jail.js';
 import { jailPolicy } from './vmm/jail/policy.js';
+import { nameClaimerFor } from './vmm/registry/names.js';
 import { type PruneOptions, type PruneReport, prune, pruneDirectories } from './vmm/registry/prune.js';
 import { type RecordEntry, scanRecords } from './vmm/registry/scan.js';
 import { vmmFolder } from './vmm/vm-folder.js';
@@ -136,6 +137,7 @@ export class SmartVM implements AsyncDisposable {
       reserve: this.#capacity?.reserverFor({ id, runtimeDir }, () =>
         demandOf({ config: vm.config.config, restore: options.restore, said: options.capacity }, vmm.kind),
       ),
+      claimName: nameClaimerFor({ id, runtimeDir }, options.name),
     });
     vm.assertValid();
     await ensurePrivateDirectory(this.#runtimeDir);
@@ -148,7 +150,7 @@ export class SmartVM implements AsyncDisposable {
   /**
    * Boots a VM from an image and waits until commands can run in it.
    * @throws SmartVMError INVALID_ID, INVALID_OPTION, MEMORY_EXCEEDED, IMAGE_UNKNOWN, VMM_NOT_FOUND before anything is made;
-   *   IMAGE_BUILD_FAILED, CAPACITY_EXCEEDED, BOOT_TIMEOUT, VMM_EXITED, CANCELED and the like with everything undone
+   *   IMAGE_BUILD_FAILED, NAME_TAKEN, CAPACITY_EXCEEDED, BOOT_TIMEOUT, VMM_EXITED, CANCELED and the like with everything undone
    */
   async launch(options: LaunchOptions = {}): Promise<MicroVM> {
     const abort = new AbortController();

@@ -3,11 +3,11 @@ import { isValidVmId, VM_ID_RULE } from './ids.js';
 import { assertOptions } from './validation/assert-options.js';
 import { type Check, isRecord, object, rule, text } from './validation/checks.js';
 
-/** What a VM is known by beside its id. It means nothing to SmartVM. */
+/** What a VM is known by beside its id. */
 export interface VmTags {
-  /** As an id; two VMs may have the same. */
+  /** Of the form of an id. Of the VMs in a runtime directory that live, one has it. */
   readonly name?: string | undefined;
-  /** At most 64; keys and values of at most 256 bytes. */
+  /** They mean nothing to SmartVM. At most 64; keys and values of at most 256 bytes. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
 }
 

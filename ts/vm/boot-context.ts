@@ -22,6 +22,9 @@ export type PrepareFiles = (runtimeDir: string, signal: AbortSignal) => Promise<
 /** Takes what the VM needs of the host, in line for up to `queueMs` if others have it, and gives the way to give it back. */
 export type Reserve = (wait: { queueMs: number; signal: AbortSignal }) => Promise<() => void>;
 
+/** Makes the VM's name its own among those that live, and gives the way to give it back. */
+export type ClaimName = (signal: AbortSignal) => Promise<() => Promise<void>>;
+
 /** What the steps of a boot work on; each step adds what it made, and its undo to `cleanup`. */
 export interface BootContext {
   readonly id: string;
@@ -39,6 +42,7 @@ export interface BootContext {
   readonly tags: VmTags;
   readonly confine: Confine | undefined;
   readonly reserve: Reserve | undefined;
+  readonly claimName: ClaimName | undefined;
   readonly queueMs: number;
   readonly prepare: PrepareFiles | undefined;
   readonly signal: AbortSignal;
@@ -66,9 +70,9 @@ export function bootContext(
   options: MicroVMOptions,
   start: Pick<BootContext, 'signal' | 'queueMs' | 'deadline' | 'onVmm'>,
 ): BootContext {
-  const { restore, confine, reserve, prepare, attach } = options;
+  const { restore, confine, reserve, claimName, prepare, attach } = options;
   return {
-    ...{ id, config, socketPath, executable, restore, confine, reserve, prepare },
+    ...{ id, config, socketPath, executable, restore, confine, reserve, claimName, prepare },
     vmmKind: options.vmmKind,
     tags: { name: options.name, labels: options.labels },
     vmmFlags: options.vmmFlags ?? {},

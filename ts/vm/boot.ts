@@ -34,7 +34,10 @@ type Steps = readonly (readonly BootStep[])[];
 const BRING_UP: Steps = [
   [{ name: 'capacity', run: reserveCapacity }],
   [{ name: 'runtime-directory', run: makeRuntimeDirectory }],
-  [{ name: 'jail', run: makeJail }],
+  [
+    { name: 'name', run: takeName },
+    { name: 'jail', run: makeJail },
+  ],
   [
     { name: 'files', run: makeFiles },
     { name: 'vmm', run: startVmm },
@@ -141,6 +144,13 @@ async function reserveCapacity(context: BootContext, signal: AbortSignal): Promi
     context.cleanup.push('capacity', release);
   }
   context.deadline += performance.now() - begin; // to wait in line is not to start
+}
+
+async function takeName(context: BootContext, signal: AbortSignal): Promise<void> {
+  const release = await context.claimName?.(signal);
+  if (release) {
+    context.cleanup.push('name', release);
+  }
 }
 
 async function makeJail(context: BootContext, signal: AbortSignal): Promise<void> {
