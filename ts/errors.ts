@@ -24,6 +24,8 @@ export const ERROR_CODES = {
   DOWNLOAD_FAILED: 'A URL could not be fetched: network, proxy, TLS or status. The message says what to look at.',
   DOWNLOAD_REFUSED:
     'A URL or a redirect is one that is not followed: not https, or from a public to a private network.',
+  EXEC_FAILED:
+    'A detached command could not be executed in the guest. `details.exitCode` is 127 when it is not there, and 126 otherwise.',
   EXEC_OUTPUT_LIMIT: 'A command wrote more than `maxOutputBytes`; its process group was ended.',
   EXEC_TIMEOUT: 'A command in the guest ran longer than its `timeoutMs`; its process group was ended.',
   FILE_WRITE_FAILED: 'A file of SmartVM could not be written; the cause has the system error.',

@@ -23,6 +23,17 @@ export interface LaunchOptions extends VmTags {
   diskSizeMib?: number | undefined;
   /** Default: the id. */
   hostname?: string | undefined;
+  /** Environment of every command in the VM. It is written to a file of the VM that this user alone can read. */
+  env?: Readonly<Record<string, string>> | undefined;
+  /** The user of commands that name none: of the guest's /etc/passwd, or uid or uid:gid. Default `root`. */
+  user?: string | undefined;
+  /** Working directory of commands that name none. Default: their user's home. */
+  cwd?: string | undefined;
+  /**
+   * Runs in the guest when that is up, without standard input. What it prints goes to the console, and the VM ends with it. Default:
+   * none, and the VM runs until it is stopped.
+   */
+  command?: readonly string[] | undefined;
   /** Added to the image's kernel command line. */
   bootArgs?: string | undefined;
   /** TAP devices of the host to give to the guest. Default: none. */
@@ -107,5 +118,6 @@ export function guestConfig(id: string, options: LaunchOptions, image: BootImage
     authorizedKeys: [keys.clientPublicKey],
     seed: keys.seed,
     timeMs: Date.now(),
+    defaults: { env: options.env, user: options.user, cwd: options.cwd },
   };
 }

@@ -8,6 +8,7 @@ import {
   type CapacityDemand,
   type CapacityOptions,
 } from './config/capacity.js';
+import { assertCommandOptions } from './config/commands.js';
 import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
 import { assertVmId } from './config/ids.js';
 import { assertJailOptions, type JailOptions } from './config/jail.js';
@@ -63,7 +64,7 @@ export interface SmartVMOptions {
 export interface CreateVMOptions
   extends Pick<
     MicroVMOptions,
-    'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs' | 'name' | 'labels' | 'detached'
+    'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs' | 'name' | 'labels' | 'detached' | 'command'
   > {
   /**
    * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
@@ -150,7 +151,7 @@ export class SmartVM implements AsyncDisposable {
   /**
    * Boots a VM from an image and waits until commands can run in it.
    * @throws SmartVMError INVALID_ID, INVALID_OPTION, MEMORY_EXCEEDED, IMAGE_UNKNOWN, VMM_NOT_FOUND before anything is made;
-   *   IMAGE_BUILD_FAILED, NAME_TAKEN, CAPACITY_EXCEEDED, BOOT_TIMEOUT, VMM_EXITED, CANCELED and the like with everything undone
+   *   IMAGE_BUILD_FAILED, NAME_TAKEN, EXEC_FAILED, CAPACITY_EXCEEDED, BOOT_TIMEOUT, VMM_EXITED, CANCELED and the like with everything undone
    */
   async launch(options: LaunchOptions = {}): Promise<MicroVM> {
     const abort = new AbortController();
@@ -169,6 +170,7 @@ export class SmartVM implements AsyncDisposable {
     const directory = this.#directoryFor(id);
     assertQueueMs(options.queueMs);
     assertTags(options);
+    assertCommandOptions(options);
     assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
@@ -177,6 +179,7 @@ export class SmartVM implements AsyncDisposable {
       name: options.name,
       labels: options.labels,
       detached: options.detached,
+      command: options.command,
       prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
     });
     await vm.start({ signal, timeoutMs: options.timeoutMs, queueMs: options.queueMs });

@@ -45,6 +45,7 @@ export interface BootContext {
   readonly claimName: ClaimName | undefined;
   readonly queueMs: number;
   readonly prepare: PrepareFiles | undefined;
+  readonly command: readonly string[] | undefined;
   readonly signal: AbortSignal;
   /** On the clock of performance.now(), which no change of the time moves. */
   deadline: number;
@@ -61,6 +62,8 @@ export interface BootContext {
   telemetry?: Telemetry;
   dial?: DialGuest | undefined;
   guest?: Guest;
+  /** From then on the end of the command ends the VM. */
+  letGoOfCommand?: (() => void) | undefined;
 }
 
 /** The context of a boot that begins. */
@@ -79,6 +82,7 @@ export function bootContext(
     extraArgs: options.extraArgs ?? [],
     runtimeDir: options.runtimeDir ?? `${socketPath}.d`,
     detached: options.detached ?? false,
+    command: options.command,
     attach: attach?.record,
     dial: attach?.dial,
     cleanup: new CleanupStack(),

@@ -46,13 +46,14 @@ const BRING_UP: Steps = [
 const SEAL: Steps = [[{ name: 'seal', run: sealVm }]];
 const AGENT: Steps = [[{ name: 'agent', run: connectAgent }]];
 
-/** A boot from nothing to a guest that answers. */
+/** A boot from nothing to a guest that answers and runs its command. */
 export const BOOT: Steps = [
   ...BRING_UP,
   [{ name: 'configure', run: configure }],
   [{ name: 'instance-start', run: startInstance }],
   ...SEAL,
   ...AGENT,
+  [{ name: 'command', run: startCommand }],
 ];
 
 /** A start from a snapshot to a guest that answers again. */
@@ -86,6 +87,7 @@ export async function boot(context: BootContext, timings: StepTiming[]): Promise
       current = 'detach';
       await detach(context);
     }
+    context.letGoOfCommand?.();
   } catch (error) {
     throw await undo(context, current, await explain(context, error));
   }
@@ -240,4 +242,12 @@ async function connectAgent(context: BootContext): Promise<void> {
     await Promise.race([delay(AGENT_POLL_MS, signal), vmm.exited]);
   }
   throw vmm.exitError;
+}
+
+/** The command whose end is the VM's, though not before the start is through. */
+async function startCommand(context: BootContext): Promise<void> {
+  const { command, guest } = context;
+  if (command) {
+    context.letGoOfCommand = await guest?.spawnDetached(command, { console: true, endsVm: true });
+  }
 }

@@ -23,6 +23,8 @@ export interface MicroVMOptions extends VmTags {
   claimName?: ClaimName | undefined;
   /** Runs beside the VMM's own start. */
   prepare?: PrepareFiles | undefined;
+  /** Runs in the guest when its agent answers, prints on the console, and ends the VM with it. Default: none. */
+  command?: readonly string[] | undefined;
   /** Starts from a snapshot in place of a kernel; the configuration then has nothing of the VM's hardware. */
   restore?: IRestoreOptions | undefined;
   /** Flags of the VMM's command line. */
