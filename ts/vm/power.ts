@@ -6,6 +6,12 @@ import type { StateMachine, VmState } from './state.js';
 
 const SNAPSHOT_TIMEOUT_MS = 300_000;
 
+/** Takes the state in which others have brought the VM: the VMM's word counts, for news of it may be overtaken by the next. */
+export async function followOthers(vm: Powered): Promise<void> {
+  const { state } = await vm.process.api.describeInstance();
+  vm.state.follow(state === 'Paused' ? 'paused' : 'running');
+}
+
 export interface Powered {
   readonly state: StateMachine;
   readonly process: VmmProcess;
@@ -23,7 +29,7 @@ export async function resumeVm(vm: Powered): Promise<void> {
   await patchState(vm, 'resuming', 'Resumed', 'running');
 }
 
-async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resumed', after: VmState): Promise<void> {
+async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resumed', after: 'paused' | 'running') {
   const before = vm.state.state;
   vm.state.to(during);
   const leave = (to: VmState) => {
@@ -34,6 +40,7 @@ async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resum
   };
   try {
     await vm.process.api.patchVm({ state });
+    vm.process.life.tell({ state: after });
     leave(after);
   } catch (error) {
     leave(before);

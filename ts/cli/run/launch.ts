@@ -39,7 +39,7 @@ export async function run(command: readonly string[], options: RunOptions): Prom
   try {
     const launch = launchOptions(options, interrupt.signal);
     if (options.detach) {
-      const detached = { detached: true, command: command.length > 0 ? command : undefined };
+      const detached = { detached: true, removeOnExit: options.rm, command: command.length > 0 ? command : undefined };
       return await announce(await smartvm.launch({ ...launch, ...detached }), interrupt);
     }
     const vm = await smartvm.launch(launch);
@@ -69,6 +69,7 @@ function launchOptions(options: RunOptions, signal: AbortSignal): LaunchOptions 
     env: environmentOf(options),
     user: options.user,
     cwd: options.workdir,
+    timeoutMs: milliseconds(options.ttl),
     queueMs: milliseconds(options.queue),
     signal,
     onProgress: printProgress,
