@@ -4,8 +4,8 @@ import { assertCommandOptions } from './config/commands.js';
 import { assertTags, type VmTags } from './config/labels.js';
 import { assertLifetime, assertRemoval, type LifetimeOptions, lifetimeOf } from './config/lifetime.js';
 import type { IMicroVMConfig } from './config/types.js';
-import { type GuestAccess, writeGuestAccess } from './guest/access.js';
-import { GuestConnection } from './guest/connection.js';
+import { writeGuestAccess } from './guest/access.js';
+import { dialerOf } from './guest/dial.js';
 import { generateVmKeys, type VmKeys } from './guest/keys.js';
 import type { DialGuest } from './guest/types.js';
 import type { BootImage, ImageProgress } from './images/image-manager.js';
@@ -115,11 +115,6 @@ export async function prepareFiles(
   const access = { udsPath: join(folder, VSOCK), keys };
   await writeGuestAccess(runtimeDir, access);
   return dialerOf(access);
-}
-
-/** The way to the agent of a guest. */
-export function dialerOf(access: GuestAccess): DialGuest {
-  return (options) => GuestConnection.open({ ...options, ...access });
 }
 
 /** What the agent reads in /smartvm/config.json; drives have the names that their order gives them. */
