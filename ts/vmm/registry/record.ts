@@ -49,6 +49,8 @@ export interface VmRecord {
   readonly owner: ProcessIdentity;
   /** Whether the VM lives on without its owner; true once its start is through. */
   readonly detached: boolean;
+  /** Whether its keeper removes the directory when it ends. */
+  readonly removeOnExit?: boolean | undefined;
   readonly vmm: { readonly kind?: VmmKind | undefined; readonly path: string };
   readonly socketPath: string;
   /** Whether it came out of a snapshot, which has the rest of the configuration. */
@@ -110,6 +112,7 @@ const record = object<VmRecord>(
     createdAt: word,
     owner: identity,
     detached: flag,
+    removeOnExit: flag,
     vmm: object<VmRecord['vmm']>({ kind: oneOf('firecracker', 'qemu'), path: hostPath }, ['path']),
     socketPath: path,
     restored: flag,
