@@ -55,6 +55,7 @@ export interface LaunchOptions extends VmTags, LifetimeOptions {
   onProgress?: ((progress: ImageProgress) => void) | undefined;
 }
 
+export const DEFAULT_IMAGE = 'debian';
 /** Every VM has its own vsock socket, so the guest's context id need not differ. */
 const GUEST_CID = 3;
 const AGENT_PROTOCOL = 1;
@@ -74,8 +75,8 @@ export function assertLaunch(options: LaunchOptions): void {
 
 /** What a VM is beside its configuration. */
 export function vmOptionsOf(options: LaunchOptions) {
-  const { name, labels, detached, removeOnExit, command } = options;
-  return { name, labels, detached, removeOnExit, command, ...lifetimeOf(options) };
+  const { name, labels, image = DEFAULT_IMAGE, detached, removeOnExit, command } = options;
+  return { name, labels, image, detached, removeOnExit, command, ...lifetimeOf(options) };
 }
 
 /** The VM that runs an image: root file system read-only, a layer of its own for its writes, vsock for the agent. */

@@ -15,7 +15,7 @@ import type { Finding } from './doctor/finding.js';
 import { SmartVMError } from './errors.js';
 import { BaseImageManager } from './images/base-image-manager.js';
 import { ImageManager } from './images/image-manager.js';
-import { assertLaunch, type LaunchOptions, launchConfig, prepareFiles, vmOptionsOf } from './launch.js';
+import { assertLaunch, DEFAULT_IMAGE, type LaunchOptions, launchConfig, prepareFiles, vmOptionsOf } from './launch.js';
 import { NetworkManager } from './network/network-manager.js';
 import { linkSignals } from './util/deadline.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
@@ -166,11 +166,9 @@ export class SmartVM implements AsyncDisposable {
     assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
-    const { image: imageName = 'debian' } = options;
-    const image = await this.imageManager.resolve(imageName, { signal, onProgress });
+    const image = await this.imageManager.resolve(options.image ?? DEFAULT_IMAGE, { signal, onProgress });
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
       ...vmOptionsOf(options),
-      image: imageName,
       prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
     });
     await vm.start({ signal, timeoutMs: options.startTimeoutMs, queueMs: options.queueMs });

@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   kill: async () => (await import('./kill.js')).addKillCommand,
   pause: async () => (await import('./pause.js')).addPauseCommand,
   prune: async () => (await import('./prune.js')).addPruneCommand,
+  ps: async () => (await import('./ps.js')).addPsCommand,
   resume: async () => (await import('./resume.js')).addResumeCommand,
   rm: async () => (await import('./rm.js')).addRmCommand,
   run: async () => (await import('./run.js')).addRunCommand,

@@ -48,13 +48,17 @@ async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resum
   }
 }
 
-/** A snapshot of a VM that runs or is paused; one that ran runs on, whether the snapshot succeeded or not. */
+/**
+ * A snapshot of a VM that runs or is paused; one that ran runs on, whether the snapshot succeeded or not, unless its keeper was to pause
+ * it meanwhile.
+ */
 export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise<void> {
   const stateNow = (): VmState => vm.state.state;
   const ran = stateNow() === 'running';
   if (ran) {
     await pauseVm(vm);
   }
+  const { pauses } = vm.process.life;
   const failures: unknown[] = [];
   const timeoutMs = options.timeoutMs ?? SNAPSHOT_TIMEOUT_MS;
   const write = async (paths: Pick<SnapshotOptions, 'snapshotPath' | 'memFilePath'>) => {
@@ -63,7 +67,8 @@ export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise
   await withSnapshotOutput(vm.process, options, write, vm.record && folderJournal(vm.record)).catch(async (error) => {
     failures.push(await vm.process.explain(error));
   });
-  if (ran && (options.resume ?? true) && stateNow() === 'paused' && !vm.process.exit) {
+  const resumes = ran && (options.resume ?? true) && vm.process.life.pauses === pauses;
+  if (resumes && stateNow() === 'paused' && !vm.process.exit) {
     await resumeVm(vm).catch((error) => failures.push(error));
   }
   if (failures.length > 0) {

@@ -34,6 +34,7 @@ export class KeeperLife {
   #said: Promise<unknown> = Promise.resolve();
   #hearing: Promise<VmmExit | undefined> | undefined;
   #standing: KeeperEvent | undefined;
+  #pauses = 0;
 
   /** @param standing how it stands, where that is known */
   constructor(
@@ -80,6 +81,11 @@ export class KeeperLife {
     }
   }
 
+  /** How often the keeper has been heard to pause the VM because its time was up. */
+  get pauses(): number {
+    return this.#pauses;
+  }
+
   /** The keeper's events from now on, the first of which says how it stands. */
   listen(listener: (event: KeeperEvent) => void): void {
     this.#listeners.push(listener);
@@ -112,6 +118,7 @@ export class KeeperLife {
       this.#standing = { ...event, event: 'state' };
       this.#use.isLimited = event.idleTimeoutMs !== undefined;
     }
+    this.#pauses += event.action === 'pause' ? 1 : 0;
     for (const listener of this.#listeners) {
       listener(event);
     }
