@@ -2,7 +2,7 @@ import { dirname } from 'node:path';
 import type { IMicroVMConfig } from './config/types.js';
 import { SmartVMError } from './errors.js';
 import { readGuestAccess } from './guest/access.js';
-import { dialerOf } from './launch.js';
+import { dialerOf } from './guest/dial.js';
 import { MicroVM } from './vm/micro-vm.js';
 import type { NetworkProvider, StartOptions } from './vm/types.js';
 import { UnreadableRecord } from './vmm/registry/record.js';

@@ -24,6 +24,8 @@ export const ERROR_CODES = {
   DOWNLOAD_FAILED: 'A URL could not be fetched: network, proxy, TLS or status. The message says what to look at.',
   DOWNLOAD_REFUSED:
     'A URL or a redirect is one that is not followed: not https, or from a public to a private network.',
+  EXEC_FAILED:
+    'A detached command could not be executed in the guest. `details.exitCode` is 127 when it is not there, and 126 otherwise.',
   EXEC_OUTPUT_LIMIT: 'A command wrote more than `maxOutputBytes`; its process group was ended.',
   EXEC_TIMEOUT: 'A command in the guest ran longer than its `timeoutMs`; its process group was ended.',
   FILE_WRITE_FAILED: 'A file of SmartVM could not be written; the cause has the system error.',
@@ -49,6 +51,7 @@ export const ERROR_CODES = {
     "Firecracker's jailer was not found. Run `smartvm install`, or name one; `jail: false` gives up the wall.",
   KEEPER_FAILED: 'The keeper of a VM could not be started, or broke off.',
   MEMORY_EXCEEDED: 'The VM asks for more memory than the host has.',
+  NAME_TAKEN: 'A VM that lives has the name already. `details` says which: stop that one, or take another name.',
   NO_CLIENT: 'The VM has not been started, so there is no API to call.',
   PACKAGE_DAMAGED:
     'A program that comes with the package is missing, or is not as it was built. Install the package again, or build the clone.',
@@ -60,6 +63,7 @@ export const ERROR_CODES = {
   TOOL_FAILED: 'A host tool exited with an error. The message has its last words.',
   TOOL_MISSING: 'A host tool is not installed. The message says which command installs it.',
   UID_EXHAUSTED: 'Every uid of the range for VMs is taken. Stop some VMs, or give a larger range.',
+  VM_AMBIGUOUS: 'Several VMs have that name, or an id that begins so. `details.ids` has them; give a whole id.',
   VM_EXISTS: 'A VM with that id exists already.',
   VM_NOT_FOUND: 'No VM of that id runs: there is no directory of it, or it has ended.',
   VMM_EXITED: 'The VMM process ended. `details` has its exit code or signal, and the tail of its output.',

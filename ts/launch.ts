@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { assertQueueMs } from './config/capacity.js';
+import { assertCommandOptions } from './config/commands.js';
 import { assertTags, type VmTags } from './config/labels.js';
 import { assertLifetime, assertRemoval, type LifetimeOptions, lifetimeOf } from './config/lifetime.js';
 import type { IMicroVMConfig } from './config/types.js';
-import { type GuestAccess, writeGuestAccess } from './guest/access.js';
-import { GuestConnection } from './guest/connection.js';
+import { writeGuestAccess } from './guest/access.js';
+import { dialerOf } from './guest/dial.js';
 import { generateVmKeys, type VmKeys } from './guest/keys.js';
 import type { DialGuest } from './guest/types.js';
 import type { BootImage, ImageProgress } from './images/image-manager.js';
@@ -25,6 +26,17 @@ export interface LaunchOptions extends VmTags, LifetimeOptions {
   diskSizeMib?: number | undefined;
   /** Default: the id. */
   hostname?: string | undefined;
+  /** Environment of every command in the VM. It is written to a file of the VM that this user alone can read. */
+  env?: Readonly<Record<string, string>> | undefined;
+  /** The user of commands that name none: of the guest's /etc/passwd, or uid or uid:gid. Default `root`. */
+  user?: string | undefined;
+  /** Working directory of commands that name none. Default: their user's home. */
+  cwd?: string | undefined;
+  /**
+   * Runs in the guest when that is up, without standard input. What it prints goes to the console, and the VM ends with it. Default:
+   * none, and the VM runs until it is stopped.
+   */
+  command?: readonly string[] | undefined;
   /** Added to the image's kernel command line. */
   bootArgs?: string | undefined;
   /** TAP devices of the host to give to the guest. Default: none. */
@@ -43,6 +55,7 @@ export interface LaunchOptions extends VmTags, LifetimeOptions {
   onProgress?: ((progress: ImageProgress) => void) | undefined;
 }
 
+export const DEFAULT_IMAGE = 'debian';
 /** Every VM has its own vsock socket, so the guest's context id need not differ. */
 const GUEST_CID = 3;
 const AGENT_PROTOCOL = 1;
@@ -57,12 +70,13 @@ export function assertLaunch(options: LaunchOptions): void {
   assertTags(options);
   assertLifetime(options);
   assertRemoval(options.removeOnExit, options.detached);
+  assertCommandOptions(options);
 }
 
 /** What a VM is beside its configuration. */
 export function vmOptionsOf(options: LaunchOptions) {
-  const { name, labels, detached, removeOnExit } = options;
-  return { name, labels, detached, removeOnExit, ...lifetimeOf(options) };
+  const { name, labels, image = DEFAULT_IMAGE, detached, removeOnExit, command } = options;
+  return { name, labels, image, detached, removeOnExit, command, ...lifetimeOf(options) };
 }
 
 /** The VM that runs an image: root file system read-only, a layer of its own for its writes, vsock for the agent. */
@@ -104,11 +118,6 @@ export async function prepareFiles(
   return dialerOf(access);
 }
 
-/** The way to the agent of a guest. */
-export function dialerOf(access: GuestAccess): DialGuest {
-  return (options) => GuestConnection.open({ ...options, ...access });
-}
-
 /** What the agent reads in /smartvm/config.json; drives have the names that their order gives them. */
 export function guestConfig(id: string, options: LaunchOptions, image: BootImage, keys: VmKeys): object {
   return {
@@ -125,5 +134,6 @@ export function guestConfig(id: string, options: LaunchOptions, image: BootImage
     authorizedKeys: [keys.clientPublicKey],
     seed: keys.seed,
     timeMs: Date.now(),
+    defaults: { env: options.env, user: options.user, cwd: options.cwd },
   };
 }

@@ -10,13 +10,12 @@ import {
 import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
 import { assertVmId } from './config/ids.js';
 import { assertJailOptions, type JailOptions } from './config/jail.js';
-import type { LifetimeOptions } from './config/lifetime.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from './config/types.js';
 import type { Finding } from './doctor/finding.js';
 import { SmartVMError } from './errors.js';
 import { BaseImageManager } from './images/base-image-manager.js';
 import { ImageManager } from './images/image-manager.js';
-import { assertLaunch, type LaunchOptions, launchConfig, prepareFiles, vmOptionsOf } from './launch.js';
+import { assertLaunch, DEFAULT_IMAGE, type LaunchOptions, launchConfig, prepareFiles, vmOptionsOf } from './launch.js';
 import { NetworkManager } from './network/network-manager.js';
 import { linkSignals } from './util/deadline.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
@@ -31,6 +30,7 @@ import { type Arch, hostArch } from './vmm/host.js';
 import { jailOf } from './vmm/jail/jail.js';
 import { jailPolicy } from './vmm/jail/policy.js';
 import { Launchers } from './vmm/launchers.js';
+import { nameClaimerFor } from './vmm/registry/names.js';
 import { type PruneOptions, type PruneReport, prune, pruneDirectories } from './vmm/registry/prune.js';
 import { type RecordEntry, scanRecords } from './vmm/registry/scan.js';
 import { vmmFolder } from './vmm/vm-folder.js';
@@ -60,19 +60,7 @@ export interface SmartVMOptions {
 }
 
 export interface CreateVMOptions
-  extends Pick<
-      MicroVMOptions,
-      | 'prepare'
-      | 'extraArgs'
-      | 'vmmFlags'
-      | 'restore'
-      | 'guestGoneAfterMs'
-      | 'name'
-      | 'labels'
-      | 'detached'
-      | 'removeOnExit'
-    >,
-    LifetimeOptions {
+  extends Omit<MicroVMOptions, 'runtimeDir' | 'vmmKind' | 'confine' | 'reserve' | 'claimName' | 'attach'> {
   /**
    * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
    * counts for one CPU and as much memory as its memory file has bytes, or none where a page fault handler has the memory.
@@ -147,6 +135,7 @@ export class SmartVM implements AsyncDisposable {
       reserve: this.#capacity?.reserverFor({ id, runtimeDir }, () =>
         demandOf({ config: vm.config.config, restore: options.restore, said: options.capacity }, vmm.kind),
       ),
+      claimName: nameClaimerFor({ id, runtimeDir }, options.name),
     });
     vm.assertValid();
     await ensurePrivateDirectory(this.#runtimeDir);
@@ -159,7 +148,7 @@ export class SmartVM implements AsyncDisposable {
   /**
    * Boots a VM from an image and waits until commands can run in it.
    * @throws SmartVMError INVALID_ID, INVALID_OPTION, MEMORY_EXCEEDED, IMAGE_UNKNOWN, VMM_NOT_FOUND before anything is made;
-   *   IMAGE_BUILD_FAILED, CAPACITY_EXCEEDED, BOOT_TIMEOUT, VMM_EXITED, CANCELED and the like with everything undone
+   *   IMAGE_BUILD_FAILED, NAME_TAKEN, EXEC_FAILED, CAPACITY_EXCEEDED, BOOT_TIMEOUT, VMM_EXITED, CANCELED and the like with everything undone
    */
   async launch(options: LaunchOptions = {}): Promise<MicroVM> {
     const abort = new AbortController();
@@ -180,7 +169,7 @@ export class SmartVM implements AsyncDisposable {
     assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
-    const image = await this.imageManager.resolve(options.image ?? 'debian', { signal, onProgress });
+    const image = await this.imageManager.resolve(options.image ?? DEFAULT_IMAGE, { signal, onProgress });
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
       ...vmOptionsOf(options),
       prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),

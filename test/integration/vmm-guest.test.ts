@@ -21,7 +21,7 @@ class Connections {
     }
     const closed = new Promise<void>((resolve) => this.#ends.push(resolve));
     const refuse = () => Promise.reject(new Error('the toy guest runs no commands'));
-    return { closed, spawn: refuse, exec: refuse, shutdown: refuse, close: () => undefined };
+    return { closed, spawn: refuse, spawnDetached: refuse, exec: refuse, shutdown: refuse, close: () => undefined };
   };
 
   break(): void {

@@ -9,8 +9,16 @@ type AddCommand = (program: Command, exit: Exit) => void;
 const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   completion: async () => (await import('./completion.js')).addCompletionCommand,
   doctor: async () => (await import('./doctor.js')).addDoctorCommand,
+  exec: async () => (await import('./exec.js')).addExecCommand,
   install: async () => (await import('./install.js')).addInstallCommand,
+  kill: async () => (await import('./kill.js')).addKillCommand,
+  pause: async () => (await import('./pause.js')).addPauseCommand,
+  prune: async () => (await import('./prune.js')).addPruneCommand,
+  ps: async () => (await import('./ps.js')).addPsCommand,
+  resume: async () => (await import('./resume.js')).addResumeCommand,
+  rm: async () => (await import('./rm.js')).addRmCommand,
   run: async () => (await import('./run.js')).addRunCommand,
+  stop: async () => (await import('./stop.js')).addStopCommand,
 };
 
 /**

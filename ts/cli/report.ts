@@ -6,6 +6,11 @@ export function reportError(error: unknown): void {
   report(message ?? String(error), code);
 }
 
+/** One line of what is worth knowing, and is no failure. */
+export function reportNotice(text: string): void {
+  report(text, undefined);
+}
+
 /** The codes of SmartVM's own warnings start so. */
 const OWN = 'SMARTVM_';
 

@@ -1,126 +1,69 @@
-import { constants } from 'node:os';
-import { type Command, InvalidArgumentError } from 'commander';
-import type { GuestProcess, ProcessExit } from '../guest/types.js';
-import type { ImageProgress } from '../images/image-manager.js';
-import { delay } from '../util/deadline.js';
-import { type Interrupt, watchInterrupts } from './interrupt.js';
-import { printable } from './printable.js';
-import { reportWarnings } from './report.js';
-
-interface RunOptions {
-  image: string;
-  cpus: number;
-  memory: number;
-  timeout?: number;
-  queue?: number;
-  interactive?: boolean;
-  /** False with `--no-jail`. */
-  jail: boolean;
-}
+import type { Command } from 'commander';
+import { collect, integer, seconds } from './options.js';
+import type { RunOptions } from './run/launch.js';
 
 /** Debian's kernel and the agent do not start in less. */
 const MIN_MEMORY_MIB = 96;
-/** As timeout(1). */
-const EXIT_TIMED_OUT = 124;
+
+const HELP = `
+Exit code: the command's own; 124 when --timeout ended it; 125 when smartvm failed; 126 and 127 when the
+command could not be executed or found; 128 + the number of the signal that ended it. With --detach, 0 once
+the command runs.
+
+A detached VM ends with its command, whose output 'smartvm logs' shows; without a command it runs until it is
+stopped. What is left of it then goes with 'smartvm rm' or 'smartvm prune', or with --rm at once.
+
+Examples:
+  smartvm run --memory 512 -- uname -a
+  smartvm run -d --name web -e PORT=8080 -- python3 -m http.server
+  smartvm run -d --rm --ttl 3600`;
 
 export function addRunCommand(program: Command, exit: (code: number) => void): void {
   program
     .command('run')
-    .description('boot a microVM, run a command in it, and remove it')
-    .argument('<command...>', 'the command and its arguments; put -- before them')
+    .description('boot a microVM and run a command in it')
+    .argument('[command...]', 'the command and its arguments; put -- before them; not needed with --detach')
     .option('--image <name>', 'image to boot', 'debian')
     .option('--cpus <n>', 'virtual CPUs, 1 to 32', integer(1, 32), 1)
     .option('--memory <MiB>', 'memory in MiB', integer(MIN_MEMORY_MIB, Number.MAX_SAFE_INTEGER), 256)
+    .option('-d, --detach', 'leave the VM running, and print its id')
+    .option('--rm', 'leave nothing of a detached VM when it ends; of others, nothing is left anyway')
+    .option('--name <name>', 'another way to say which VM is meant; of those that live, one has it')
+    .option('--id <id>', 'id of the VM, in place of one that is made up')
+    .option('-l, --label <key=value>', 'label of the VM, for lists and filters; can be given several times', collect)
+    .option(
+      '-e, --env <name=value>',
+      'variable for all commands of the VM; a name alone takes its value from here',
+      collect,
+    )
+    .option('--env-file <file>', 'file with such variables, one a line', collect)
+    .option('-w, --workdir <path>', 'directory in which commands run that name none')
+    .option('-u, --user <user>', 'user for commands that name none: a name, uid or uid:gid of the guest')
+    .option('--hostname <name>', "the guest's name for itself; the id, where there is none")
+    .option('--ttl <seconds>', 'end the VM after this many seconds, whatever becomes of this program', seconds)
     .option('--timeout <seconds>', 'end the command after this many seconds, with exit code 124', seconds)
     .option('--queue <seconds>', 'wait up to this many seconds where the host has no room for the VM', seconds)
     .option('-i, --interactive', "pass standard input on to the command's")
     .option('--no-jail', "run the VMM with this user's own rights; as root, it is jailed otherwise")
     .passThroughOptions()
-    .addHelpText('after', '\nExample:\n  smartvm run --memory 512 -- uname -a')
-    .action(async (command: string[], options: RunOptions) => exit(await run(command, options)));
-}
-
-/** Runs a command in a VM of its own and gives its exit code; the VM is gone when this settles. */
-async function run(command: readonly string[], options: RunOptions): Promise<number> {
-  using interrupt = watchInterrupts();
-  const { signal } = interrupt;
-  const { SmartVM } = await import('../smartvm.js'); // not for the help
-  await using _warnings = reportWarnings();
-  await using smartvm = new SmartVM(options.jail ? {} : { jail: false });
-  try {
-    const vm = await smartvm.launch({
-      image: options.image,
-      vcpuCount: options.cpus,
-      memSizeMib: options.memory,
-      queueMs: options.queue === undefined ? undefined : Math.ceil(options.queue * 1000),
-      signal,
-      onProgress: printProgress,
+    .addHelpText('after', HELP)
+    .action(async (words: string[], options: RunOptions, command: Command) => {
+      const problem = problemOf(words, options);
+      if (problem !== undefined) {
+        command.error(`error: ${problem}`);
+      }
+      const { run } = await import('./run/launch.js'); // not for the help
+      exit(await run(words, options));
     });
-    const child = await vm.spawn(command);
-    return await follow(child, options, interrupt);
-  } catch (error) {
-    if (interrupt.exitCode !== undefined) {
-      return interrupt.exitCode;
-    }
-    throw error;
+}
+
+/** What is asked for and cannot be had together. */
+function problemOf(words: readonly string[], { detach, timeout, interactive }: RunOptions): string | undefined {
+  if (!detach) {
+    return words.length === 0 ? "missing required argument 'command'" : undefined;
   }
-}
-
-async function follow(child: GuestProcess, options: RunOptions, interrupt: Interrupt): Promise<number> {
-  child.stdout.pipe(process.stdout, { end: false });
-  child.stderr.pipe(process.stderr, { end: false });
-  if (options.interactive) {
-    process.stdin.pipe(child.stdin);
-  } else {
-    child.stdin.end();
+  if (timeout !== undefined) {
+    return '--timeout is for a command that is waited for; with --detach, --ttl ends the VM';
   }
-  const done = new AbortController();
-  const stops = AbortSignal.any([done.signal, interrupt.signal]);
-  const timeoutMs = options.timeout === undefined ? undefined : options.timeout * 1000;
-  const ended = interrupted(interrupt);
-  const late = timeoutMs === undefined ? [] : [delay(timeoutMs, stops).then(() => EXIT_TIMED_OUT)];
-  try {
-    return await Promise.race([child.wait().then(exitCodeOf), ended, ...late]).then(
-      (code) => interrupt.exitCode ?? code,
-    );
-  } finally {
-    done.abort();
-    process.stdin.unpipe(child.stdin).pause();
-  }
-}
-
-function interrupted({ signal }: Interrupt): Promise<number> {
-  return new Promise((resolve) => {
-    signal.addEventListener('abort', () => resolve(0), { once: true });
-    if (signal.aborted) {
-      resolve(0);
-    }
-  });
-}
-
-/** As a shell has it: 128 + the number of the signal that ended the command. */
-function exitCodeOf(exit: ProcessExit): number {
-  return exit.exitCode ?? 128 + (constants.signals[exit.signal ?? 'SIGKILL'] ?? 0);
-}
-
-function printProgress({ message }: ImageProgress): void {
-  process.stderr.write(`${printable(message)}\n`);
-}
-
-function integer(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < min || value > max) {
-      throw new InvalidArgumentError(`It is a whole number of at least ${min}${max < 1e6 ? `, at most ${max}` : ''}.`);
-    }
-    return value;
-  };
-}
-
-function seconds(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value <= 2_000_000)) {
-    throw new InvalidArgumentError('It is a number of seconds over 0 and up to 2000000.');
-  }
-  return value;
+  return interactive ? '--interactive is for a command that is waited for, not for --detach' : undefined;
 }

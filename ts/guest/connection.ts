@@ -3,10 +3,19 @@ import type { Socket } from 'node:net';
 import type { Client, ClientChannel } from 'ssh2';
 import { SmartVMError } from '../errors.js';
 import { throwIfCanceled } from '../util/deadline.js';
+import { detachedStart } from './detached.js';
 import { collect, commandVector } from './exec.js';
 import type { VmKeys } from './keys.js';
 import { SshProcess, spawnRequest } from './process.js';
-import type { DialOptions, ExecOptions, ExecResult, Guest, GuestProcess, SpawnOptions } from './types.js';
+import type {
+  DialOptions,
+  ExecOptions,
+  ExecResult,
+  Guest,
+  GuestProcess,
+  SpawnDetachedOptions,
+  SpawnOptions,
+} from './types.js';
 import { connectVsock, VSOCK_TIMEOUT_MS } from './vsock.js';
 
 /** The port of the agent's SSH server: 22 is where systemd 256 and later puts the image's own. */
@@ -93,6 +102,18 @@ export class GuestConnection implements Guest {
   async spawn(argv: readonly string[], options: SpawnOptions = {}): Promise<GuestProcess> {
     const channel = await this.#openChannel(`smartvm-exec ${spawnRequest(argv, options)}`);
     return new SshProcess(channel, () => this.#noExit());
+  }
+
+  /**
+   * Starts a process that outlives this connection.
+   * @throws SmartVMError EXEC_FAILED when it cannot be executed, AGENT_UNREACHABLE, AGENT_FAILED
+   */
+  async spawnDetached(argv: readonly string[], options: SpawnDetachedOptions = {}): Promise<() => void> {
+    const { console = false, endsVm = false } = options;
+    const channel = await this.#openChannel(`smartvm-exec ${spawnRequest(argv, options, { console, endsVm })}`);
+    const session = new SshProcess(channel, () => this.#noExit());
+    await detachedStart(argv, session);
+    return () => session.destroy();
   }
 
   /**

@@ -30,11 +30,11 @@ interface ChannelInternals {
 }
 
 /** The agent's form of an argument vector, so that no shell reads it. */
-export function spawnRequest(argv: readonly string[], options: SpawnOptions): string {
+export function spawnRequest(argv: readonly string[], options: SpawnOptions, detached?: object): string {
   if (argv.length === 0 || argv.some((argument) => typeof argument !== 'string' || argument.includes('\0'))) {
     throw new SmartVMError('INVALID_OPTION', 'a command is a vector of one or more strings without NUL');
   }
-  const request = JSON.stringify({ argv, cwd: options.cwd, env: options.env, user: options.user });
+  const request = JSON.stringify({ argv, cwd: options.cwd, env: options.env, user: options.user, detached });
   if (Buffer.byteLength(request) > MAX_REQUEST_BYTES) {
     throw new SmartVMError('INVALID_OPTION', `a command with its environment may have ${MAX_REQUEST_BYTES} bytes`);
   }

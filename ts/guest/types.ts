@@ -2,12 +2,19 @@ import type { Readable, Writable } from 'node:stream';
 import type { SmartVMError } from '../errors.js';
 
 export interface SpawnOptions {
-  /** Working directory in the guest. Default: the user's home. */
+  /** Working directory in the guest. Default: the VM's `cwd`, else the user's home. */
   cwd?: string | undefined;
-  /** Added to the guest's default environment. */
+  /** Added to the VM's `env`, which is added to the agent's. */
   env?: Readonly<Record<string, string>> | undefined;
-  /** Name of a user in the guest's /etc/passwd. Default `root`. */
+  /** Name of a user in the guest's /etc/passwd, or uid or uid:gid. Default: the VM's `user`, else `root`. */
   user?: string | undefined;
+}
+
+export interface SpawnDetachedOptions extends SpawnOptions {
+  /** What it prints goes to the VM's console. Default false: it is dropped. */
+  console?: boolean | undefined;
+  /** The VM ends with it. Default false. */
+  endsVm?: boolean | undefined;
 }
 
 /** How a process in the guest ended: by exit code, or by signal. */
@@ -58,6 +65,12 @@ export interface Guest {
   /** Settles when the connection has ended, for whatever reason; never rejects. */
   readonly closed: Promise<void>;
   spawn(argv: readonly string[], options?: SpawnOptions): Promise<GuestProcess>;
+  /**
+   * Starts a process without standard input that outlives this connection.
+   * @returns what lets go of it: a VM that ends with the process does not before that, or the end of the connection
+   * @throws SmartVMError EXEC_FAILED
+   */
+  spawnDetached(argv: readonly string[], options?: SpawnDetachedOptions): Promise<() => void>;
   exec(command: string | readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /** Asks the guest to end itself in order. */
   shutdown(mode: 'reboot' | 'poweroff'): Promise<void>;

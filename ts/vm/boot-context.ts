@@ -25,6 +25,9 @@ export type PrepareFiles = (runtimeDir: string, signal: AbortSignal) => Promise<
 /** Takes what the VM needs of the host, in line for up to `queueMs` if others have it, and gives the way to give it back. */
 export type Reserve = (wait: { queueMs: number; signal: AbortSignal }) => Promise<() => void>;
 
+/** Makes the VM's name its own among those that live, and gives the way to give it back. */
+export type ClaimName = (signal: AbortSignal) => Promise<() => Promise<void>>;
+
 /** What the steps of a boot work on; each step adds what it made, and its undo to `cleanup`. */
 export interface BootContext {
   readonly id: string;
@@ -44,8 +47,10 @@ export interface BootContext {
   readonly tags: VmTags;
   readonly confine: Confine | undefined;
   readonly reserve: Reserve | undefined;
+  readonly claimName: ClaimName | undefined;
   readonly queueMs: number;
   readonly prepare: PrepareFiles | undefined;
+  readonly command: readonly string[] | undefined;
   readonly signal: AbortSignal;
   /** On the clock of performance.now(), which no change of the time moves. */
   deadline: number;
@@ -62,6 +67,8 @@ export interface BootContext {
   telemetry?: Telemetry;
   dial?: DialGuest | undefined;
   guest?: Guest;
+  /** From then on the end of the command ends the VM. */
+  letGoOfCommand?: (() => void) | undefined;
 }
 
 /** The context of a boot that begins. */
@@ -71,15 +78,16 @@ export function bootContext(
   options: MicroVMOptions,
   start: Pick<BootContext, 'signal' | 'queueMs' | 'deadline' | 'onVmm'>,
 ): BootContext {
-  const { restore, confine, reserve, prepare, attach } = options;
+  const { restore, confine, reserve, claimName, prepare, attach } = options;
   return {
-    ...{ id, config, socketPath, executable, restore, confine, reserve, prepare },
+    ...{ id, config, socketPath, executable, restore, confine, reserve, claimName, prepare },
     vmmKind: options.vmmKind,
-    tags: { name: options.name, labels: options.labels },
+    tags: { name: options.name, labels: options.labels, image: options.image },
     vmmFlags: options.vmmFlags ?? {},
     extraArgs: options.extraArgs ?? [],
     runtimeDir: options.runtimeDir ?? `${socketPath}.d`,
     detached: options.detached ?? false,
+    command: options.command,
     removeOnExit: options.removeOnExit ?? false,
     lifetime: lifetimeOf(options),
     attach: attach?.record,

@@ -36,7 +36,10 @@ const BRING_UP: Steps = [
   [{ name: 'capacity', run: reserveCapacity }],
   [{ name: 'launcher', run: takeLauncher }],
   [{ name: 'runtime-directory', run: makeRuntimeDirectory }],
-  [{ name: 'jail', run: makeJail }],
+  [
+    { name: 'name', run: takeName },
+    { name: 'jail', run: makeJail },
+  ],
   [
     { name: 'files', run: makeFiles },
     { name: 'vmm', run: startVmm },
@@ -46,13 +49,14 @@ const KEEPER: BootStep = { name: 'keeper', run: callKeeper };
 const SEAL: Steps = [[{ name: 'seal', run: sealVm }]];
 const AGENT: Steps = [[{ name: 'agent', run: connectAgent }]];
 
-/** A boot from nothing to a guest that answers. */
+/** A boot from nothing to a guest that answers and runs its command. */
 export const BOOT: Steps = [
   ...BRING_UP,
   [{ name: 'configure', run: configure }],
   [{ name: 'instance-start', run: startInstance }, KEEPER],
   ...SEAL,
   ...AGENT,
+  [{ name: 'command', run: startCommand }],
 ];
 
 /** A start from a snapshot to a guest that answers again. */
@@ -87,6 +91,7 @@ export async function boot(context: BootContext, timings: StepTiming[]): Promise
       await beginLife(context);
     }
     context.launchers.prepare();
+    context.letGoOfCommand?.();
   } catch (error) {
     throw await undo(context, current, await explain(context, error));
   }
@@ -151,6 +156,13 @@ async function takeLauncher(context: BootContext): Promise<void> {
   const launcher = await context.launchers.take();
   context.cleanup.push('launcher', () => launcher.end());
   context.launcher = launcher;
+}
+
+async function takeName(context: BootContext, signal: AbortSignal): Promise<void> {
+  const release = await context.claimName?.(signal);
+  if (release) {
+    context.cleanup.push('name', release);
+  }
 }
 
 async function makeJail(context: BootContext, signal: AbortSignal): Promise<void> {
@@ -241,4 +253,12 @@ async function connectAgent(context: BootContext): Promise<void> {
     await Promise.race([delay(AGENT_POLL_MS, signal), vmm.exited]);
   }
   throw vmm.exitError;
+}
+
+/** The command whose end is the VM's, though not before the start is through. */
+async function startCommand(context: BootContext): Promise<void> {
+  const { command, guest } = context;
+  if (command) {
+    context.letGoOfCommand = await guest?.spawnDetached(command, { console: true, endsVm: true });
+  }
 }

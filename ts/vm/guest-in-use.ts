@@ -1,5 +1,12 @@
 import type { SmartVMError } from '../errors.js';
-import type { ExecOptions, ExecResult, Guest, GuestProcess, SpawnOptions } from '../guest/types.js';
+import type {
+  ExecOptions,
+  ExecResult,
+  Guest,
+  GuestProcess,
+  SpawnDetachedOptions,
+  SpawnOptions,
+} from '../guest/types.js';
 
 /** A guest whose commands are counted while they run. */
 export class GuestInUse implements Guest {
@@ -25,6 +32,16 @@ export class GuestInUse implements Guest {
     } catch (error) {
       end();
       throw error;
+    }
+  }
+
+  /** It is counted until it runs: nobody waits for its end. */
+  async spawnDetached(argv: readonly string[], options?: SpawnDetachedOptions): Promise<() => void> {
+    const end = await this.#begin();
+    try {
+      return await this.#guest.spawnDetached(argv, options);
+    } finally {
+      end();
     }
   }
 

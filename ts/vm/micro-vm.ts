@@ -83,7 +83,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
 
   /**
    * Boots the VM, up to a guest that answers where the agent's keys were given. On failure everything made is undone.
-   * @throws SmartVMError INVALID_CONFIG, INVALID_STATE, INVALID_OPTION, MEMORY_EXCEEDED, CAPACITY_EXCEEDED, BOOT_TIMEOUT,
+   * @throws SmartVMError INVALID_CONFIG, INVALID_STATE, INVALID_OPTION, MEMORY_EXCEEDED, CAPACITY_EXCEEDED, NAME_TAKEN, BOOT_TIMEOUT,
    *   VMM_EXITED, VMM_SPAWN_FAILED, API_REFUSED, CANCELED …
    */
   async start(options: StartOptions = {}): Promise<void> {

@@ -7,7 +7,14 @@ import * as updates from '../config/updates.js';
 import type { VMConfig } from '../config/vm-config.js';
 import type { FirecrackerApi } from '../firecracker/api.js';
 import type { WireAnswer } from '../firecracker/wire.js';
-import type { ExecOptions, ExecResult, Guest, GuestProcess, SpawnOptions } from '../guest/types.js';
+import type {
+  ExecOptions,
+  ExecResult,
+  Guest,
+  GuestProcess,
+  SpawnDetachedOptions,
+  SpawnOptions,
+} from '../guest/types.js';
 import type { LimitChange } from '../vmm/keeper-life.js';
 import type { MetricsSample } from '../vmm/metrics.js';
 import type { Telemetry } from '../vmm/telemetry.js';
@@ -58,6 +65,15 @@ export abstract class RunningVM extends EventEmitter<MicroVMEvents> {
   /** Starts a process in the guest: its streams, signals and exit. */
   async spawn(argv: readonly string[], options: SpawnOptions = {}): Promise<GuestProcess> {
     return await (await this.guest()).spawn(argv, options);
+  }
+
+  /**
+   * Starts a process in the guest that outlives this program and its connection; it has no standard input.
+   * @throws SmartVMError EXEC_FAILED when it cannot be executed
+   */
+  async spawnDetached(argv: readonly string[], options: SpawnDetachedOptions = {}): Promise<void> {
+    const letGo = await (await this.guest()).spawnDetached(argv, options);
+    letGo();
   }
 
   /**

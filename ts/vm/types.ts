@@ -7,7 +7,7 @@ import type { VmmKind } from '../vmm/find.js';
 import type { VmmFlags } from '../vmm/flags.js';
 import type { Launchers } from '../vmm/launchers.js';
 import type { VmRecord } from '../vmm/registry/record.js';
-import type { PrepareFiles, Reserve } from './boot-context.js';
+import type { ClaimName, PrepareFiles, Reserve } from './boot-context.js';
 import type { VmExit } from './exit.js';
 import type { ShutdownRung } from './shutdown.js';
 import type { VmState } from './state.js';
@@ -23,8 +23,12 @@ export interface MicroVMOptions extends VmTags, LifetimeOptions {
   launchers?: Launchers | undefined;
   /** Runs before anything of the VM is made; what it gives is called when all is released. Default: nothing is reserved. */
   reserve?: Reserve | undefined;
+  /** Runs when the VM has its directory and its record. Default: the name is not the VM's alone. */
+  claimName?: ClaimName | undefined;
   /** Runs beside the VMM's own start. */
   prepare?: PrepareFiles | undefined;
+  /** Runs in the guest when its agent answers, prints on the console, and ends the VM with it. Default: none. */
+  command?: readonly string[] | undefined;
   /** Starts from a snapshot in place of a kernel; the configuration then has nothing of the VM's hardware. */
   restore?: IRestoreOptions | undefined;
   /** Flags of the VMM's command line. */

@@ -63,6 +63,9 @@ func (a *agent) bring() error {
 		Ready:          ready,
 		Reaper:         a.children,
 		Lookup:         func(name string) (passwd.User, error) { return passwd.Lookup("/etc", name) },
+		Defaults:       a.config.Defaults,
+		Console:        os.Stderr,
+		Ended:          a.ended,
 		SFTP:           []string{"/proc/self/exe", "sftp"},
 		Requests:       a.requests(),
 	})

@@ -45,11 +45,15 @@ func runTool(args []string) int {
 // fatal ends the VM with the reason on its console.
 func fatal(err error) {
 	fmt.Fprintln(os.Stderr, "smartvm-agent:", err)
-	// The line must have left the serial port when the machine resets.
-	unix.IoctlSetInt(2, unix.TCSBRK, 1)
+	drainConsole()
 	unix.Sync()
 	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 	select {}
+}
+
+// drainConsole waits until what was printed has left the serial port, which a reset of the machine would drop.
+func drainConsole() {
+	unix.IoctlSetInt(2, unix.TCSBRK, 1)
 }
 
 // catchSignals keeps init alive under signals that would end a Go program, and answers those of Ctrl-Alt-Del.

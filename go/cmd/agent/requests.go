@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -72,13 +74,28 @@ func (a *agent) shutdown(payload []byte) ([]byte, func(), error) {
 	if !ok {
 		return nil, nil, fmt.Errorf("unknown mode %.16q", request.Mode)
 	}
-	return []byte("{}"), func() {
-		select {
-		case a.stop <- command:
-		default:
-			// It is shutting down already.
-		}
-	}, nil
+	return []byte("{}"), func() { a.end(command) }, nil
+}
+
+// end begins the shutdown, once.
+func (a *agent) end(command int) {
+	select {
+	case a.stop <- command:
+	default:
+		// It is shutting down already.
+	}
+}
+
+// ended ends the VM with its command. The last line of the console tells the host how that ended, as a shell would say it.
+func (a *agent) ended(status syscall.WaitStatus) {
+	code := status.ExitStatus()
+	if status.Signaled() {
+		code = 128 + int(status.Signal())
+	}
+	fmt.Fprintf(os.Stderr, "smartvm-agent: the command has ended with exit code %d\n", code)
+	drainConsole()
+	// A reboot, for a power-off does not end every VMM.
+	a.end(unix.LINUX_REBOOT_CMD_RESTART)
 }
 
 // await waits for the order to shut down, and carries it out.

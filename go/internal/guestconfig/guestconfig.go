@@ -28,6 +28,15 @@ type Config struct {
 	// TimeMs is the host's time when it started the VM, in milliseconds since 1970.
 	TimeMs  int64   `json:"timeMs"`
 	Network Network `json:"network"`
+	// Defaults are of the commands that run in the VM.
+	Defaults Defaults `json:"defaults"`
+}
+
+// Defaults hold for a command that says nothing else.
+type Defaults struct {
+	Env  map[string]string `json:"env"`
+	User string            `json:"user"`
+	Cwd  string            `json:"cwd"`
 }
 
 // Root says where the root file system is.

@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +31,8 @@ type command struct {
 	env  []string
 	dir  string
 	user passwd.User
+	// Nil for one that its session ends.
+	detached *detached
 }
 
 // vector is the JSON of smartvm-exec.
@@ -38,6 +41,16 @@ type vector struct {
 	Cwd  string            `json:"cwd"`
 	Env  map[string]string `json:"env"`
 	User string            `json:"user"`
+	// Detached is there for a process that outlives its session.
+	Detached *detached `json:"detached"`
+}
+
+func (c *command) attributes() *syscall.ProcAttr {
+	attr := &syscall.ProcAttr{Dir: c.dir, Env: c.env, Sys: &syscall.SysProcAttr{Setsid: true}}
+	if int(c.user.UID) != os.Getuid() || int(c.user.GID) != os.Getgid() {
+		attr.Sys.Credential = &syscall.Credential{Uid: c.user.UID, Gid: c.user.GID, Groups: c.user.Groups}
+	}
+	return attr
 }
 
 // startError is a process that did not come to be, with the exit code that a shell gives for it.
@@ -118,14 +131,16 @@ func (s *session) vectorCommand(text string, user passwd.User) (*command, error)
 			return nil, fmt.Errorf("smartvm-exec: %.64q cannot be an environment variable", name)
 		}
 	}
-	if v.User != "" {
-		other, err := s.server.options.Lookup(v.User)
+	defaults := s.server.options.Defaults
+	if name := cmp.Or(v.User, defaults.User); name != "" {
+		other, err := s.server.options.Lookup(name)
 		if err != nil {
 			return nil, err
 		}
 		user = other
 	}
-	c := &command{argv: v.Argv, user: user, dir: v.Cwd, env: s.environment(user, v.Env)}
+	c := &command{argv: v.Argv, user: user, dir: cmp.Or(v.Cwd, defaults.Cwd), detached: v.Detached}
+	c.env = s.environment(user, v.Env)
 	if c.dir == "" {
 		c.dir = homeOf(user)
 	} else if info, err := os.Stat(c.dir); err != nil || !info.IsDir() {
@@ -156,13 +171,16 @@ func lookPath(name string, env []string) (string, error) {
 	return "", result
 }
 
-// environment is the defaults, what the client has set, and overrides, of which the later win.
+// environment is the agent's, the VM's, what the client has set, and overrides, of which the later win.
 func (s *session) environment(user passwd.User, overrides map[string]string) []string {
 	env := []string{
 		"PATH=" + defaultPath, "HOME=" + user.Home, "USER=" + user.Name, "LOGNAME=" + user.Name, "SHELL=" + user.Shell,
 	}
 	if s.window != nil && s.term != "" {
 		env = append(env, "TERM="+s.term)
+	}
+	for name, value := range s.server.options.Defaults.Env {
+		env = setEnv(env, name+"="+value)
 	}
 	for _, variable := range s.env {
 		env = setEnv(env, variable)

@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"smartvm.dev/go/internal/guestconfig"
 	"smartvm.dev/go/internal/passwd"
 	"smartvm.dev/go/internal/reaper"
 )
@@ -29,6 +32,12 @@ type Options struct {
 	Reaper *reaper.Reaper
 	// Lookup finds a user by name.
 	Lookup func(name string) (passwd.User, error)
+	// Defaults are of every command that says nothing else; its user and directory, of smartvm-exec alone.
+	Defaults guestconfig.Defaults
+	// Console takes what detached processes print.
+	Console io.Writer
+	// Ended is told how the process ended whose end is the VM's, after all that it printed is written.
+	Ended func(syscall.WaitStatus)
 	// SFTP is the command line that serves SFTP on its standard input and output, in the user's home.
 	SFTP []string
 	// Requests are the global requests besides SSH's own.

@@ -34,6 +34,8 @@ type session struct {
 	// Both nil until the process runs; terminal also when it has none.
 	process  *reaper.Process
 	terminal *os.File
+	// Closed when the client has closed the channel or is gone.
+	closed chan struct{}
 }
 
 func (s *Server) serveSession(offer ssh.NewChannel, lookup func() (passwd.User, error)) {
@@ -41,7 +43,7 @@ func (s *Server) serveSession(offer ssh.NewChannel, lookup func() (passwd.User, 
 	if err != nil {
 		return
 	}
-	session := &session{server: s, channel: channel, lookup: lookup}
+	session := &session{server: s, channel: channel, lookup: lookup, closed: make(chan struct{})}
 	for request := range requests {
 		ok, then := session.handle(request)
 		if request.WantReply {
@@ -51,6 +53,7 @@ func (s *Server) serveSession(offer ssh.NewChannel, lookup func() (passwd.User, 
 			then()
 		}
 	}
+	close(session.closed)
 	// The client has closed the channel or is gone, or the process has ended and this does nothing.
 	if session.process != nil {
 		session.process.SignalGroup(syscall.SIGKILL)
@@ -137,7 +140,11 @@ func (s *session) start(kind, value string) {
 	}
 	<-s.server.options.Ready
 	command, err := s.command(kind, value)
-	if err == nil {
+	switch {
+	case err != nil:
+	case command.detached != nil:
+		err = s.runDetached(command)
+	default:
 		err = s.run(command)
 	}
 	if err != nil {
@@ -148,10 +155,7 @@ func (s *session) start(kind, value string) {
 
 // run starts the command and leaves it to goroutines that end with it.
 func (s *session) run(c *command) error {
-	attr := &syscall.ProcAttr{Dir: c.dir, Env: c.env, Sys: &syscall.SysProcAttr{Setsid: true}}
-	if int(c.user.UID) != os.Getuid() || int(c.user.GID) != os.Getgid() {
-		attr.Sys.Credential = &syscall.Credential{Uid: c.user.UID, Gid: c.user.GID, Groups: c.user.Groups}
-	}
+	attr := c.attributes()
 	open := openPipes
 	if s.window != nil {
 		open = s.openTerminal

@@ -6,7 +6,7 @@ import { isHolderAlive } from '../holder.js';
 import { openLeaseDirectory } from '../lease-directory.js';
 import type { Remnant } from './remnants.js';
 
-type Kind = Parameters<typeof openLeaseDirectory>[0];
+type Kind = 'uid' | 'capacity';
 
 interface Entry {
   readonly kind: Kind;

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { SmartVMError } from '../../errors.js';
 import { deadLeases } from './leases.js';
 import { mountsBelow } from './mounts.js';
+import { deadNames } from './names.js';
 import { abandonedFolders } from './passing-folder.js';
 import { lockReclaim, reclaimLocked } from './reclaim.js';
 import { type Remnant, remnantsOf } from './remnants.js';
@@ -38,7 +39,8 @@ export async function prune(runtimeRoot: string, { dryRun = false }: PruneOption
   const { vms, others, unreadable } = await pruneDirectories(runtimeRoot, dryRun);
   // Those of the VMs are gone with them, or in their lists.
   const known = new Set(vms.flatMap(({ things }) => things.map(nameOf)));
-  const leases = (await deadLeases()).filter((lease) => !known.has(nameOf(lease)));
+  const dead = [...(await deadLeases()), ...(await deadNames(runtimeRoot))];
+  const leases = dead.filter((lease) => !known.has(nameOf(lease)));
   if (!dryRun) {
     await Promise.all(leases.map((lease) => lease.remove()));
   }

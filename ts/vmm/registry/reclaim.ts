@@ -4,6 +4,7 @@ import { delay } from '../../util/deadline.js';
 import { type FileLock, lockFile } from '../../util/file-lock.js';
 import { isAlive, isSameProcess } from '../../util/process-identity.js';
 import { leasesOf } from './leases.js';
+import { nameLeftBy } from './names.js';
 import type { VmRecord } from './record.js';
 import { readRecord } from './record-file.js';
 import { type Remnant, remnantsOf } from './remnants.js';
@@ -49,7 +50,8 @@ export async function reclaimEnded(runtimeDir: string, record: VmRecord): Promis
   }
   if (!(await isAlive(record.owner))) {
     // Its keeper has removed the directory, and of leases a keeper knows nothing.
-    const leases = await leasesOf({ id: record.id, runtimeDir, owner: record.owner });
+    const holder = { id: record.id, runtimeDir, owner: record.owner };
+    const leases = [...(await leasesOf(holder)), ...(await nameLeftBy(runtimeDir, record))];
     await Promise.all(leases.map((lease) => lease.remove()));
   }
 }

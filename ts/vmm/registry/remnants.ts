@@ -9,6 +9,7 @@ import { run } from '../../util/run.js';
 import { cgroupsNamed, removeCgroup } from '../jail/cgroups.js';
 import { leasesOf } from './leases.js';
 import { mountsBelow } from './mounts.js';
+import { nameLeftBy } from './names.js';
 import { removeDirectory } from './passing-folder.js';
 import { endLeft, processesLeft } from './processes.js';
 import type { Journal, VmRecord } from './record.js';
@@ -42,6 +43,7 @@ export async function remnantsOf(runtimeDir: string, record: VmRecord): Promise<
     ...(await Promise.all(sockets)).flat(),
     ...(await Promise.all(journal.folders.map(snapshotFolder))).flat(),
     ...(await leasesOf(holder)),
+    ...(await nameLeftBy(runtimeDir, record)),
     ...(existsSync(runtimeDir)
       ? [{ kind: 'directory', name: runtimeDir, remove: () => removeDirectory(runtimeDir) } as const]
       : []),

@@ -1,0 +1,51 @@
+import type { GuestProcess } from '../../guest/types.js';
+import { type EnvironmentOptions, environmentOf } from '../environment.js';
+import { exitCodeOf, exitCodeOfRefusal } from '../process-exit.js';
+import { reportError } from '../report.js';
+import { joinStreams } from '../streams.js';
+import { attachTo, findLivingVm } from '../vms/attached.js';
+import { forwardSignals } from './signals.js';
+
+export interface ExecOptions extends EnvironmentOptions {
+  detach?: boolean;
+  interactive?: boolean;
+  user?: string;
+  workdir?: string;
+}
+
+/** Runs a command in a VM and gives its exit code. */
+export async function exec(reference: string, command: readonly string[], options: ExecOptions): Promise<number> {
+  const spawnOptions = { env: environmentOf(options), user: options.user, cwd: options.workdir };
+  using signals = forwardSignals();
+  try {
+    await using vm = await attachTo(findLivingVm(reference), signals.ending);
+    if (options.detach) {
+      await vm.spawnDetached(command, spawnOptions);
+      return 0;
+    }
+    const child = await vm.spawn(command, spawnOptions);
+    return await follow(child, options, signals);
+  } catch (error) {
+    return signals.exitCode ?? refusal(error);
+  }
+}
+
+async function follow(
+  child: GuestProcess,
+  { interactive }: ExecOptions,
+  signals: ReturnType<typeof forwardSignals>,
+): Promise<number> {
+  using _streams = joinStreams(child, { interactive });
+  signals.to(child);
+  const code = exitCodeOf(await child.wait());
+  return signals.exitCode ?? code;
+}
+
+function refusal(error: unknown): number {
+  const exitCode = exitCodeOfRefusal(error);
+  if (exitCode === undefined) {
+    throw error;
+  }
+  reportError(error);
+  return exitCode;
+}

@@ -1,0 +1,42 @@
+import { SmartVMError } from '../../errors.js';
+import type { MicroVM } from '../../vm/micro-vm.js';
+import { readRecord } from '../../vmm/registry/record-file.js';
+import { findVm } from './find.js';
+import { type ListedVm, listVms } from './list.js';
+
+/** The VM that is meant, if it lives. @throws SmartVMError VM_NOT_FOUND, VM_AMBIGUOUS, RECORD_UNREADABLE, INVALID_STATE */
+export function findLivingVm(reference: string): ListedVm {
+  const vm = findVm(listVms(), reference);
+  assertAlive(vm);
+  return vm;
+}
+
+/** @throws SmartVMError INVALID_STATE */
+function assertAlive({ id, status, record }: ListedVm): void {
+  const why =
+    status === 'exited'
+      ? `has ended, and does not start again; 'smartvm rm ${id}' removes what is left of it`
+      : status === 'created'
+        ? `is being started by program ${record.owner.pid}`
+        : undefined;
+  if (why !== undefined) {
+    throw new SmartVMError('INVALID_STATE', `VM ${id} ${why}`, { details: { id, state: status } });
+  }
+}
+
+/**
+ * Attaches to a VM, which no disposing of it ends. Of the library no more is loaded than that takes.
+ * @throws SmartVMError INVALID_STATE, VM_NOT_FOUND when it ends meanwhile, KEEPER_FAILED, CANCELED
+ */
+export async function attachTo(vm: ListedVm, signal?: AbortSignal): Promise<MicroVM> {
+  assertAlive(vm);
+  const { id, runtimeDir } = vm;
+  const [record, { vmToAttach }] = await Promise.all([readRecord(runtimeDir), import('../../attach.js')]).catch(
+    (cause) => {
+      throw new SmartVMError('VM_NOT_FOUND', `VM ${id} has ended`, { cause, details: { id, runtimeDir } });
+    },
+  );
+  const attached = await vmToAttach({ runtimeDir, record }, {});
+  await attached.start({ signal });
+  return attached;
+}
