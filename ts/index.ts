@@ -17,6 +17,7 @@ export { VMConfig } from './config/vm-config.js';
 export type { Area, Finding, Verdict } from './doctor/finding.js';
 export { ERROR_CODES, isSmartVMError, SmartVMError, type SmartVMErrorCode } from './errors.js';
 export { FirecrackerApi } from './firecracker/api.js';
+export type { ApiCallMessage } from './firecracker/api-channel.js';
 export { ApiError } from './firecracker/api-error.js';
 export { type CallOptions, SocketClient, type SocketClientOptions } from './firecracker/socket-client.js';
 export type { Answer, Wire, WireAnswer } from './firecracker/wire.js';
@@ -27,7 +28,9 @@ export { type BootImage, ImageManager, type ImageProgress } from './images/image
 export type { LaunchOptions } from './launch.js';
 export { NetworkManager } from './network/network-manager.js';
 export { type CreateVMOptions, SmartVM, type SmartVMOptions } from './smartvm.js';
+export type { StepMessage, TracedMessage } from './util/traced.js';
 export type { StepTiming } from './vm/boot.js';
+export type { StateMessage, StateReason } from './vm/channels.js';
 export type { ExitReason, VmExit } from './vm/exit.js';
 export { MicroVM } from './vm/micro-vm.js';
 export type { ShutdownRung } from './vm/shutdown.js';

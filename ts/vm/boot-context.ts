@@ -77,7 +77,7 @@ export function bootContext(
     detached: options.detached ?? false,
     attach: attach?.record,
     dial: attach?.dial,
-    cleanup: new CleanupStack(),
+    cleanup: new CleanupStack(id),
     ...start,
   };
 }

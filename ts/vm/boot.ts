@@ -4,6 +4,7 @@ import { configPaths, restorePaths } from '../config/host-paths.js';
 import { gatedFields } from '../config/since.js';
 import { SmartVMError } from '../errors.js';
 import { delay, linkSignals, throwIfCanceled } from '../util/deadline.js';
+import { type StepMessage, traced } from '../util/traced.js';
 import { FLAGS_SINCE, flagPaths, vmmArguments } from '../vmm/flags.js';
 import { guestSizeOf } from '../vmm/guest-size.js';
 import { Telemetry } from '../vmm/telemetry.js';
@@ -12,6 +13,7 @@ import { vmmFolder } from '../vmm/vm-folder.js';
 import { VmmProcess } from '../vmm/vmm-process.js';
 import { attachVmm, detach } from './attach.js';
 import { type BootContext, recorded, remaining, started } from './boot-context.js';
+import { BOOT_STEP } from './channels.js';
 import { configure, loadSnapshot, restoreMetadata, startInstance } from './configure.js';
 import { makeRuntimeDirectory } from './runtime-directory.js';
 
@@ -95,7 +97,8 @@ async function runLine(line: readonly BootStep[], context: BootContext, begin: n
   const run = async (step: BootStep) => {
     const startMs = performance.now() - begin;
     try {
-      await step.run(context, linked.signal);
+      const message: StepMessage = { id: context.id, step: step.name, startMs };
+      await traced(BOOT_STEP, message, () => step.run(context, linked.signal));
     } catch (error) {
       first ??= { error };
       failure.abort(); // what its neighbours make is for nothing

@@ -22,6 +22,7 @@ import { type Powered, pauseVm, resumeVm, snapshotVm } from './power.js';
 import { RunningVM, type VmCall } from './running-vm.js';
 import { shutDown } from './shutdown.js';
 import { isFinal, StateMachine, type VmState } from './state.js';
+import { tell } from './tell.js';
 import type { MicroVMOptions, NetworkProvider, StartOptions, StopOptions, StopResult } from './types.js';
 
 const DEFAULT_START_TIMEOUT_MS = 60_000;
@@ -62,7 +63,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     this.networkManager = networkManager;
     this.#binaryPath = binaryPath;
     this.#options = options;
-    this.#state = new StateMachine(id, (state, previous) => this.emit('state', state, previous));
+    this.#state = new StateMachine(id, (state, previous) => tell(this, 'state', state, previous));
   }
 
   get state(): VmState {
@@ -78,7 +79,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     this.#state.assert('start()', 'created');
     assertQueueMs(options.queueMs);
     this.assertValid();
-    this.#state.to('starting');
+    this.#state.to('starting', this.#options.attach ? 'attach' : 'start');
     this.#starting = this.#start(options);
     await this.#starting;
   }
@@ -151,7 +152,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     this.#link?.close();
     machine?.telemetry?.close();
     await machine?.process?.release();
-    this.emit('released');
+    tell(this, 'released');
   }
 
   /** Lets go of a VM that outlives this, also in the middle of a call, and ends a start that is not through; ends any other VM. */
@@ -180,7 +181,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     try {
       await boot(context, this.timings);
     } catch (error) {
-      this.#state.to(this.#startAbort.signal.aborted ? 'stopped' : 'failed');
+      const { aborted } = this.#startAbort.signal;
+      aborted ? this.#state.to('stopped', 'stop') : this.#state.to('failed', (error as SmartVMError).code);
       throw error;
     }
     this.#machine = context;
@@ -188,7 +190,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     const goneAfterMs = this.#options.guestGoneAfterMs;
     const expectsAnswer = () => this.state === 'running' && !this.#stopping;
     this.#link = dial && vmm && new GuestLink({ guest, dial, vmm, expectsAnswer, goneAfterMs });
-    this.#state.to((context.isPaused ?? context.restore?.resume === false) ? 'paused' : 'running');
+    const isPaused = context.isPaused ?? context.restore?.resume === false;
+    this.#state.to(isPaused ? 'paused' : 'running', context.attach ? 'attach' : 'start');
     this.#ended = context.process?.exited.then((exit) => this.#finish(exit));
     this.#ended?.catch(() => undefined); // stop() reports it
   }
@@ -196,7 +199,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
   async #stop(options: StopOptions): Promise<StopResult> {
     this.#startAbort.abort();
     if (this.state === 'created') {
-      this.#state.to('stopped');
+      this.#state.to('stopped', 'stop');
     }
     await Promise.resolve(); // called by a listener of 'starting', this runs before start() has returned its promise
     await this.#starting?.catch(() => undefined); // start() reports it
@@ -213,7 +216,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
       return { rung: 'none' };
     }
     const machine = { process: this.#machine.process, guest: this.#link?.current, paused: this.state !== 'running' };
-    this.#state.to('stopping');
+    this.#state.to('stopping', 'stop');
     const rung = await shutDown(machine, graceMs, options.force ? 'SIGKILL' : 'guest');
     await this.#ended;
     return { rung };
@@ -234,8 +237,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     try {
       await machine.cleanup.unwind();
     } finally {
-      this.#state.to(exit.orderly ? 'stopped' : 'failed');
-      this.emit('exit', exit);
+      this.#state.to(exit.orderly ? 'stopped' : 'failed', exit.reason);
+      tell(this, 'exit', exit);
     }
   }
 

@@ -1,7 +1,9 @@
 import { type SnapshotOptions, snapshotPayload } from '../config/updates.js';
+import type { SmartVMError } from '../errors.js';
 import type { RecordFile } from '../vmm/registry/record-file.js';
 import { type FolderJournal, withSnapshotOutput } from '../vmm/snapshot-output.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
+import type { StateReason } from './channels.js';
 import type { StateMachine, VmState } from './state.js';
 
 const SNAPSHOT_TIMEOUT_MS = 300_000;
@@ -13,30 +15,39 @@ export interface Powered {
   readonly record: RecordFile | undefined;
 }
 
+interface PowerChange {
+  readonly state: 'Paused' | 'Resumed';
+  readonly during: VmState;
+  readonly after: VmState;
+}
+
+const PAUSE: PowerChange = { state: 'Paused', during: 'pausing', after: 'paused' };
+const RESUME: PowerChange = { state: 'Resumed', during: 'resuming', after: 'running' };
+
 /** From running to paused: the state in between is left on success and on failure alike. */
-export async function pauseVm(vm: Powered): Promise<void> {
-  await patchState(vm, 'pausing', 'Paused', 'paused');
+export async function pauseVm(vm: Powered, reason: StateReason = 'pause'): Promise<void> {
+  await patchState(vm, PAUSE, reason);
 }
 
 /** From paused to running. */
-export async function resumeVm(vm: Powered): Promise<void> {
-  await patchState(vm, 'resuming', 'Resumed', 'running');
+export async function resumeVm(vm: Powered, reason: StateReason = 'resume'): Promise<void> {
+  await patchState(vm, RESUME, reason);
 }
 
-async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resumed', after: VmState): Promise<void> {
+async function patchState(vm: Powered, { state, during, after }: PowerChange, reason: StateReason): Promise<void> {
   const before = vm.state.state;
-  vm.state.to(during);
-  const leave = (to: VmState) => {
+  vm.state.to(during, reason);
+  const leave = (to: VmState, why: StateReason) => {
     // Meanwhile the VM may have ended, or be about to.
     if (vm.state.state === during) {
-      vm.state.to(to);
+      vm.state.to(to, why);
     }
   };
   try {
     await vm.process.api.patchVm({ state });
-    leave(after);
+    leave(after, reason);
   } catch (error) {
-    leave(before);
+    leave(before, (error as SmartVMError).code);
     throw await vm.process.explain(error);
   }
 }
@@ -46,7 +57,7 @@ export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise
   const stateNow = (): VmState => vm.state.state;
   const ran = stateNow() === 'running';
   if (ran) {
-    await pauseVm(vm);
+    await pauseVm(vm, 'snapshot');
   }
   const failures: unknown[] = [];
   const timeoutMs = options.timeoutMs ?? SNAPSHOT_TIMEOUT_MS;
@@ -57,7 +68,7 @@ export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise
     failures.push(await vm.process.explain(error));
   });
   if (ran && (options.resume ?? true) && stateNow() === 'paused' && !vm.process.exit) {
-    await resumeVm(vm).catch((error) => failures.push(error));
+    await resumeVm(vm, 'snapshot').catch((error) => failures.push(error));
   }
   if (failures.length > 0) {
     throw failures[0];

@@ -1,4 +1,5 @@
 import { SmartVMError } from '../errors.js';
+import { publishState, type StateReason } from './channels.js';
 
 /** The life of a microVM: from each state, the states that may follow. Nothing else decides what is legal. */
 export const TRANSITIONS = {
@@ -35,7 +36,7 @@ export class StateMachine {
   }
 
   /** @throws SmartVMError INVALID_STATE when the table has no such transition */
-  to(next: VmState): void {
+  to(next: VmState, reason: StateReason): void {
     const previous = this.#state;
     if (!(TRANSITIONS[previous] as readonly VmState[]).includes(next)) {
       throw new SmartVMError('INVALID_STATE', `VM ${this.#id} cannot go from ${previous} to ${next}`, {
@@ -43,6 +44,7 @@ export class StateMachine {
       });
     }
     this.#state = next;
+    publishState({ id: this.#id, from: previous, to: next, reason });
     this.#onChange(next, previous);
   }
 
