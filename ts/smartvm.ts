@@ -62,7 +62,7 @@ export interface SmartVMOptions {
 export interface CreateVMOptions
   extends Pick<
     MicroVMOptions,
-    'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs' | 'name' | 'labels' | 'detached'
+    'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs' | 'name' | 'labels' | 'image' | 'detached'
   > {
   /**
    * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
@@ -170,10 +170,12 @@ export class SmartVM implements AsyncDisposable {
     assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
-    const image = await this.imageManager.resolve(options.image ?? 'debian', { signal, onProgress });
+    const { image: imageName = 'debian' } = options;
+    const image = await this.imageManager.resolve(imageName, { signal, onProgress });
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
       name: options.name,
       labels: options.labels,
+      image: imageName,
       detached: options.detached,
       prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
     });

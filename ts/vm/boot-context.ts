@@ -70,7 +70,7 @@ export function bootContext(
   return {
     ...{ id, config, socketPath, executable, restore, confine, reserve, prepare },
     vmmKind: options.vmmKind,
-    tags: { name: options.name, labels: options.labels },
+    tags: { name: options.name, labels: options.labels, image: options.image },
     vmmFlags: options.vmmFlags ?? {},
     extraArgs: options.extraArgs ?? [],
     runtimeDir: options.runtimeDir ?? `${socketPath}.d`,

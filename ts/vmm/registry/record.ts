@@ -3,6 +3,7 @@ import { tagChecks } from '../../config/labels.js';
 import type { IMicroVMConfig } from '../../config/types.js';
 import {
   type Check,
+  errorsOf,
   flag,
   hostPath,
   integer,
@@ -13,7 +14,6 @@ import {
   rule,
   text,
 } from '../../config/validation/checks.js';
-import { errorsOf } from '../../config/validation/vm-config.js';
 import type { ProcessIdentity } from '../../util/process-identity.js';
 import { parseSafeJson } from '../../util/safe-json.js';
 import type { VmmKind } from '../find.js';
@@ -42,6 +42,8 @@ export interface VmRecord {
   readonly id: string;
   readonly name?: string | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Name of the image that it was launched from. */
+  readonly image?: string | undefined;
   /** ISO 8601. For people: nothing is judged by it. */
   readonly createdAt: string;
   /** The program that made it. */
