@@ -4,7 +4,6 @@ import { configPaths, restorePaths } from '../config/host-paths.js';
 import { gatedFields } from '../config/since.js';
 import { SmartVMError } from '../errors.js';
 import { delay, linkSignals, throwIfCanceled } from '../util/deadline.js';
-import { type StepMessage, traced } from '../util/traced.js';
 import { FLAGS_SINCE, flagPaths, vmmArguments } from '../vmm/flags.js';
 import { guestSizeOf } from '../vmm/guest-size.js';
 import { Telemetry } from '../vmm/telemetry.js';
@@ -13,21 +12,14 @@ import { vmmFolder } from '../vmm/vm-folder.js';
 import { VmmProcess } from '../vmm/vmm-process.js';
 import { attachVmm, detach } from './attach.js';
 import { type BootContext, recorded, remaining, started } from './boot-context.js';
-import { BOOT_STEP } from './channels.js';
 import { configure, loadSnapshot, restoreMetadata, startInstance } from './configure.js';
 import { makeRuntimeDirectory } from './runtime-directory.js';
+import { StepLog, type StepTiming } from './step-log.js';
 
 export interface BootStep {
   readonly name: string;
   /** @param signal the start's, which also aborts when another step of its line has failed */
   readonly run: (context: BootContext, signal: AbortSignal) => Promise<void>;
-}
-
-/** When a step ran, in milliseconds since the start of the boot. */
-export interface StepTiming {
-  readonly step: string;
-  readonly startMs: number;
-  readonly durationMs: number;
 }
 
 /** The steps of one line run side by side, the lines one after the other. */
@@ -73,37 +65,36 @@ const AGENT_POLL_MS = 15;
  * @throws SmartVMError the step's own, or START_FAILED around any other error and around errors of the undoing
  */
 export async function boot(context: BootContext, timings: StepTiming[]): Promise<void> {
-  const begin = performance.now();
+  const log = new StepLog(context, timings);
   let current = '';
   try {
     for (const line of context.attach ? ATTACH : context.restore ? RESTORE : BOOT) {
       current = line.map((step) => step.name).join('+');
       throwIfCanceled(context.signal, `the start of VM ${context.id}`);
-      await runLine(line, context, begin, timings);
+      await runLine(line, context, log);
     }
     if (context.detached) {
       current = 'detach';
       await detach(context);
     }
+    log.end();
   } catch (error) {
+    log.abandon();
     throw await undo(context, current, await explain(context, error));
   }
 }
 
-async function runLine(line: readonly BootStep[], context: BootContext, begin: number, timings: StepTiming[]) {
+async function runLine(line: readonly BootStep[], context: BootContext, log: StepLog): Promise<void> {
   const failure = new AbortController();
   using linked = linkSignals([context.signal, failure.signal]);
   let first: { error: unknown } | undefined;
   const run = async (step: BootStep) => {
-    const startMs = performance.now() - begin;
     try {
-      const message: StepMessage = { id: context.id, step: step.name, startMs };
-      await traced(BOOT_STEP, message, () => step.run(context, linked.signal));
+      await log.run(step.name, () => step.run(context, linked.signal));
     } catch (error) {
       first ??= { error };
       failure.abort(); // what its neighbours make is for nothing
     }
-    timings.push({ step: step.name, startMs, durationMs: performance.now() - begin - startMs });
   };
   // All of them, not the first: a step that still runs would make things after the undoing.
   await Promise.all(line.map(run));

@@ -12,7 +12,7 @@ import { assertVmmFlags } from '../vmm/flags.js';
 import type { Telemetry } from '../vmm/telemetry.js';
 import { assertNewEnough } from '../vmm/version.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
-import { boot, type StepTiming } from './boot.js';
+import { boot } from './boot.js';
 import { type BootContext, bootContext } from './boot-context.js';
 import { CallQueue } from './call-queue.js';
 import { pumpConsole } from './console.js';
@@ -22,6 +22,7 @@ import { type Powered, pauseVm, resumeVm, snapshotVm } from './power.js';
 import { RunningVM, type VmCall } from './running-vm.js';
 import { shutDown } from './shutdown.js';
 import { isFinal, StateMachine, type VmState } from './state.js';
+import type { StepTiming } from './step-log.js';
 import { tell } from './tell.js';
 import type { MicroVMOptions, NetworkProvider, StartOptions, StopOptions, StopResult } from './types.js';
 
