@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { SOURCES } from '../../ts/cli/debug/sources.js';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
 
 test('docs/diagnostics.md lists every channel that there is, and its kind', () => {
@@ -15,4 +16,10 @@ test('docs/diagnostics.md lists every channel that there is, and its kind', () =
   );
   expect(channels).toHaveLength(4);
   expect([...rows].map(([, name, kind]) => [name, kind])).toEqual(channels.toSorted());
+});
+
+test('docs/diagnostics.md says of each file of an archive what it is', () => {
+  const document = readFileSync(join(PACKAGE_ROOT, 'docs/diagnostics.md'), 'utf8');
+  const rows = SOURCES.map(({ name, about }) => `| \`${name}\` | ${about} |`);
+  expect(document).toContain(`| --- | --- |\n${rows.join('\n')}\n\n`);
 });
