@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
+import { BOOT } from '../../ts/vm/boot.js';
 import { processesNaming } from '../support/leftovers.js';
 import { scratchDirectory } from '../support/scratch.js';
 
@@ -28,6 +29,16 @@ it('untrusted.ts shows how each script ends', async () => {
   expect(failure).toMatch(/exitCode: 2,.*stdout: 'started\\n'.*No such file or directory/s);
   expect(memory).toMatch(/exitCode: 1,.*memory exhausted/s);
   expect(loop).toMatch(/timedOut: .*stdout: 'thinking\\n'/s);
+});
+
+it('timeline.ts prints when each step ran', async () => {
+  const lines = (await runExample('timeline.ts')).trimEnd().split('\n');
+  expect(lines.map((line) => line.split(' ')[0]).toSorted()).toEqual(
+    BOOT.flat()
+      .map(({ name }) => name)
+      .toSorted(),
+  );
+  expect(lines.filter((line) => !/^\S+ +\d+\.\d \+ +\d+\.\d ms {2} *█+$/.test(line))).toEqual([]);
 });
 
 it('README.md shows hello.ts as it is', async () => {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { MOUNTINFO, type Mount, parseMountinfo } from '../util/mountinfo.js';
 import { type Host, perHost } from './host.js';
 
 /** Controllers that limit a VM, by their names in version 2. */
@@ -21,26 +22,23 @@ export interface Cgroups {
 
 /** The cgroup hierarchies of this host. */
 export const cgroupsOf = perHost(async (host: Host): Promise<Cgroups> => {
-  const lines = ((await host.read('/proc/self/mountinfo')) ?? '').split('\n');
-  const mounts = await Promise.all(lines.map((line) => mountOf(host, line)));
+  const mounts = await Promise.all(
+    parseMountinfo((await host.read(MOUNTINFO)) ?? '').map((mount) => hierarchyOf(host, mount)),
+  );
   const found = mounts.filter((mount) => mount !== undefined);
   const of = CONTROLLERS.map((controller) => [controller, found.find((mount) => has(mount, controller))]);
   return { mounts: found, of: Object.fromEntries(of) };
 });
 
-/** A line of mountinfo (proc_pid_mountinfo(5)). */
-async function mountOf(host: Host, line: string): Promise<CgroupMount | undefined> {
-  const [before, after] = line.split(' - ');
-  const [, , , root, path] = before?.split(' ') ?? [];
-  const [type, , options = ''] = after?.split(' ') ?? [];
-  if (root === undefined || path === undefined || (type !== 'cgroup' && type !== 'cgroup2')) {
+async function hierarchyOf(host: Host, { type, point, root, superOptions }: Mount): Promise<CgroupMount | undefined> {
+  if (type === 'cgroup') {
+    return { version: 1, path: point, root, controllers: superOptions };
+  }
+  if (type !== 'cgroup2') {
     return undefined;
   }
-  if (type === 'cgroup') {
-    return { version: 1, path, root, controllers: options.split(',') };
-  }
-  const controllers = (await host.read(join(path, 'cgroup.controllers'))) ?? '';
-  return { version: 2, path, root, controllers: controllers.split(/\s+/) };
+  const controllers = (await host.read(join(point, 'cgroup.controllers'))) ?? '';
+  return { version: 2, path: point, root, controllers: controllers.split(/\s+/) };
 }
 
 function has({ version, controllers }: CgroupMount, controller: Controller): boolean {

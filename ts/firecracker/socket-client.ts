@@ -1,5 +1,7 @@
 import type { Dispatcher, Pool } from 'undici';
 import { assertSocketPath } from '../util/socket-path.js';
+import { traced } from '../util/traced.js';
+import { API_CALL, type ApiCallMessage } from './api-channel.js';
 import { type ApiCall, ApiError, refusal, transportError } from './api-error.js';
 import { type ExchangeRequest, exchange } from './exchange.js';
 
@@ -66,11 +68,15 @@ export class SocketClient {
   async request(method: Dispatcher.HttpMethod, path: string, body?: unknown, options?: CallOptions): Promise<unknown> {
     const call = { method, path, socketPath: this.socketPath };
     const limits = { timeoutMs: options?.timeoutMs ?? this.#timeoutMs, signal: options?.signal };
-    const { status, text } = await exchange(await this.#open(call), call, payload(body), limits);
-    if (status >= 400) {
-      throw refusal(call, status, text);
-    }
-    return text === '' ? undefined : parseJson(text, call, status);
+    const message: ApiCallMessage = { ...call };
+    return await traced(API_CALL, message, async () => {
+      const { status, text } = await exchange(await this.#open(call), call, payload(body), limits);
+      message.status = status;
+      if (status >= 400) {
+        throw refusal(call, status, text);
+      }
+      return text === '' ? undefined : parseJson(text, call, status);
+    });
   }
 
   /** The body of a GET as it comes, for as long as it comes: no deadline, only the signal ends it early. */

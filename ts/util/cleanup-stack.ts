@@ -1,4 +1,5 @@
 import { SmartVMError } from '../errors.js';
+import { CLEANUP_STEP, traced } from './traced.js';
 
 type Undo = () => unknown;
 
@@ -12,7 +13,13 @@ interface Entry {
  * An undo that throws does not keep the others from running: all errors are reported together.
  */
 export class CleanupStack {
+  readonly #vmId: string | undefined;
   #entries: Entry[] = [];
+
+  /** @param vmId of the VM whose subscribers are told of each undo; undefined: nobody is */
+  constructor(vmId?: string) {
+    this.#vmId = vmId;
+  }
 
   get size(): number {
     return this.#entries.length;
@@ -33,9 +40,10 @@ export class CleanupStack {
    */
   async unwind(): Promise<void> {
     const errors: Error[] = [];
+    const begin = performance.now();
     for (let entry = this.#entries.pop(); entry; entry = this.#entries.pop()) {
       try {
-        await entry.undo();
+        await this.#undo(entry, performance.now() - begin);
       } catch (cause) {
         errors.push(new Error(`undo of '${entry.name}' failed`, { cause }));
       }
@@ -44,5 +52,13 @@ export class CleanupStack {
       const what = errors.map(({ message, cause }) => `${message}: ${(cause as Error).message}`).join('; ');
       throw new SmartVMError('CLEANUP_FAILED', what, { cause: new AggregateError(errors) });
     }
+  }
+
+  async #undo({ name, undo }: Entry, startMs: number): Promise<void> {
+    if (this.#vmId === undefined) {
+      await undo();
+      return;
+    }
+    await traced(CLEANUP_STEP, { id: this.#vmId, step: name, startMs }, async () => void (await undo()));
   }
 }

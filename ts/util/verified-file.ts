@@ -1,15 +1,9 @@
 import { type BigIntStats, lstatSync } from 'node:fs';
 import { lstat, open } from 'node:fs/promises';
 import { sha256File } from './file-hash.js';
+import { FINGERPRINT_FIELDS, type Fingerprint, fingerprintOf } from './file-state.js';
 
-/** What `stat` says of a file that nobody has touched. Any write, chmod, rename over it or copy changes one of them. */
-export interface Fingerprint {
-  readonly dev: string;
-  readonly ino: string;
-  readonly size: string;
-  readonly mtimeNs: string;
-  readonly ctimeNs: string;
-}
+export type { Fingerprint } from './file-state.js';
 
 /** A file as it was when its bytes were last hashed. */
 export interface FileRecord {
@@ -23,25 +17,20 @@ export type FileVerdict = 'trusted' | 'rehashed' | 'corrupt';
 
 /** The file's stat fingerprint; undefined when there is no such regular file (a link is not one). */
 export async function fingerprint(path: string): Promise<Fingerprint | undefined> {
-  return fingerprintOf(await lstat(path, { bigint: true }).catch(() => undefined));
+  return ofRegularFile(await lstat(path, { bigint: true }).catch(() => undefined));
 }
 
 /** As {@link fingerprint}, in a tenth of the time: for what every start of a VM waits for. */
 export function fingerprintSync(path: string): Fingerprint | undefined {
-  return fingerprintOf(lstatSync(path, { bigint: true, throwIfNoEntry: false }));
+  return ofRegularFile(lstatSync(path, { bigint: true, throwIfNoEntry: false }));
 }
 
-function fingerprintOf(stat: BigIntStats | undefined): Fingerprint | undefined {
-  if (!stat?.isFile()) {
-    return undefined;
-  }
-  const { dev, ino, size, mtimeNs, ctimeNs } = stat;
-  return { dev: `${dev}`, ino: `${ino}`, size: `${size}`, mtimeNs: `${mtimeNs}`, ctimeNs: `${ctimeNs}` };
+function ofRegularFile(stat: BigIntStats | undefined): Fingerprint | undefined {
+  return stat?.isFile() ? fingerprintOf(stat) : undefined;
 }
 
 export function sameFingerprint(a: Fingerprint | undefined, b: Fingerprint | undefined): boolean {
-  const keys = ['dev', 'ino', 'size', 'mtimeNs', 'ctimeNs'] as const;
-  return a !== undefined && b !== undefined && keys.every((key) => a[key] === b[key]);
+  return a !== undefined && b !== undefined && FINGERPRINT_FIELDS.every((key) => a[key] === b[key]);
 }
 
 /** Hashes the file. The fingerprint is taken first: a write during the hashing makes the record worthless, not wrong. */

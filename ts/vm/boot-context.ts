@@ -93,7 +93,7 @@ export function bootContext(
     attach: attach?.record,
     dial: attach?.dial,
     launchers: options.launchers ?? new Launchers(),
-    cleanup: new CleanupStack(),
+    cleanup: new CleanupStack(id),
     ...start,
   };
 }

@@ -15,18 +15,12 @@ import { type BootContext, recorded, remaining, started } from './boot-context.j
 import { configure, loadSnapshot, restoreMetadata, startInstance } from './configure.js';
 import { beginLife } from './lifetime.js';
 import { makeRuntimeDirectory } from './runtime-directory.js';
+import { StepLog, type StepTiming } from './step-log.js';
 
 export interface BootStep {
   readonly name: string;
   /** @param signal the start's, which also aborts when another step of its line has failed */
   readonly run: (context: BootContext, signal: AbortSignal) => Promise<void>;
-}
-
-/** When a step ran, in milliseconds since the start of the boot. */
-export interface StepTiming {
-  readonly step: string;
-  readonly startMs: number;
-  readonly durationMs: number;
 }
 
 /** The steps of one line run side by side, the lines one after the other. */
@@ -78,13 +72,13 @@ const AGENT_POLL_MS = 15;
  * @throws SmartVMError the step's own, or START_FAILED around any other error and around errors of the undoing
  */
 export async function boot(context: BootContext, timings: StepTiming[]): Promise<void> {
-  const begin = performance.now();
+  const log = new StepLog(context, timings);
   let current = '';
   try {
     for (const line of context.attach ? ATTACH : context.restore ? RESTORE : BOOT) {
       current = line.map((step) => step.name).join('+');
       throwIfCanceled(context.signal, `the start of VM ${context.id}`);
-      await runLine(line, context, begin, timings);
+      await runLine(line, context, log);
     }
     current = context.detached ? 'detach' : 'lifetime';
     if (!context.attach) {
@@ -92,24 +86,24 @@ export async function boot(context: BootContext, timings: StepTiming[]): Promise
     }
     context.launchers.prepare();
     context.letGoOfCommand?.();
+    log.end();
   } catch (error) {
+    log.abandon();
     throw await undo(context, current, await explain(context, error));
   }
 }
 
-async function runLine(line: readonly BootStep[], context: BootContext, begin: number, timings: StepTiming[]) {
+async function runLine(line: readonly BootStep[], context: BootContext, log: StepLog): Promise<void> {
   const failure = new AbortController();
   using linked = linkSignals([context.signal, failure.signal]);
   let first: { error: unknown } | undefined;
   const run = async (step: BootStep) => {
-    const startMs = performance.now() - begin;
     try {
-      await step.run(context, linked.signal);
+      await log.run(step.name, () => step.run(context, linked.signal));
     } catch (error) {
       first ??= { error };
       failure.abort(); // what its neighbours make is for nothing
     }
-    timings.push({ step: step.name, startMs, durationMs: performance.now() - begin - startMs });
   };
   // All of them, not the first: a step that still runs would make things after the undoing.
   await Promise.all(line.map(run));

@@ -9,7 +9,7 @@ import type { VmmExit } from '../vmm/exit.js';
 import type { KeeperEvent } from '../vmm/keeper-events.js';
 import type { Telemetry } from '../vmm/telemetry.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
-import { boot, type StepTiming } from './boot.js';
+import { boot } from './boot.js';
 import { type BootContext, bootContext, startedState } from './boot-context.js';
 import { Calls } from './calls.js';
 import { pumpConsole } from './console.js';
@@ -21,6 +21,8 @@ import { followOthers, pauseVm, resumeVm, snapshotVm } from './power.js';
 import { RunningVM, type VmCall } from './running-vm.js';
 import { shutDown } from './shutdown.js';
 import { isFinal, StateMachine, type VmState } from './state.js';
+import type { StepTiming } from './step-log.js';
+import { tell } from './tell.js';
 import type { MicroVMOptions, NetworkProvider, StartOptions, StopOptions, StopResult } from './types.js';
 
 const DEFAULT_START_TIMEOUT_MS = 60_000;
@@ -62,7 +64,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     this.networkManager = networkManager;
     this.#binaryPath = binaryPath;
     this.#options = options;
-    this.#state = new StateMachine(id, (state, previous) => this.emit('state', state, previous));
+    this.#state = new StateMachine(id, (state, previous) => tell(this, 'state', state, previous));
     this.#calls = new Calls({
       id,
       state: this.#state,
@@ -90,7 +92,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     this.#state.assert('start()', 'created');
     assertQueueMs(options.queueMs);
     this.assertValid();
-    this.#state.to('starting');
+    this.#state.to('starting', this.#options.attach ? 'attach' : 'start');
     this.#starting = this.#start(options);
     await this.#starting;
   }
@@ -155,7 +157,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     this.#link?.close();
     machine?.telemetry?.close();
     await machine?.process?.release();
-    this.emit('released');
+    tell(this, 'released');
   }
 
   /** Lets go of a VM that outlives this, also in the middle of a call, and ends a start that is not through; ends any other VM. */
@@ -184,7 +186,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     try {
       await boot(context, this.timings);
     } catch (error) {
-      this.#state.to(this.#startAbort.signal.aborted ? 'stopped' : 'failed');
+      const { aborted } = this.#startAbort.signal;
+      aborted ? this.#state.to('stopped', 'stop') : this.#state.to('failed', (error as SmartVMError).code);
       throw error;
     }
     this.#machine = context;
@@ -192,7 +195,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     const goneAfterMs = this.#options.guestGoneAfterMs;
     const expectsAnswer = () => this.state === 'running' && !this.#stopping;
     this.#link = dial && vmm && new GuestLink({ guest, dial, vmm, expectsAnswer, goneAfterMs });
-    this.#state.to(startedState(context));
+    this.#state.to(startedState(context), context.attach ? 'attach' : 'start');
     vmm?.life.listen((event) => this.#hear(event));
     this.#ended = context.process?.exited.then((exit) => this.#finish(exit));
     this.#ended?.catch(() => undefined); // stop() reports it
@@ -201,7 +204,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
   async #stop(options: StopOptions): Promise<StopResult> {
     this.#startAbort.abort();
     if (this.state === 'created') {
-      this.#state.to('stopped');
+      this.#state.to('stopped', 'stop');
     }
     await Promise.resolve(); // called by a listener of 'starting', this runs before start() has returned its promise
     await this.#starting?.catch(() => undefined); // start() reports it
@@ -218,7 +221,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
       return { rung: 'none' };
     }
     const machine = { process: this.#machine.process, guest: this.#link?.current, paused: this.state !== 'running' };
-    this.#state.to('stopping');
+    this.#state.to('stopping', 'stop');
     machine.process.life.tell({ state: 'stopping' });
     const rung = await shutDown(machine, graceMs, options.force ? 'SIGKILL' : 'guest');
     await this.#ended;
@@ -240,9 +243,9 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     try {
       await machine.cleanup.unwind();
     } finally {
-      this.#state.to(exit.orderly ? 'stopped' : 'failed');
+      this.#state.to(exit.orderly ? 'stopped' : 'failed', exit.reason);
       this.#exit = exit;
-      this.emit('exit', exit);
+      tell(this, 'exit', exit);
     }
   }
 

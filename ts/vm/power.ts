@@ -1,8 +1,10 @@
 import { type SnapshotOptions, snapshotPayload } from '../config/updates.js';
+import type { SmartVMError } from '../errors.js';
 import type { KeeperWord } from '../vmm/keeper-life.js';
 import type { RecordFile } from '../vmm/registry/record-file.js';
 import { type FolderJournal, withSnapshotOutput } from '../vmm/snapshot-output.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
+import type { StateReason } from './channels.js';
 import type { StateMachine, VmState } from './state.js';
 
 const SNAPSHOT_TIMEOUT_MS = 300_000;
@@ -20,31 +22,41 @@ export interface Powered {
   readonly record: RecordFile | undefined;
 }
 
+interface PowerChange {
+  readonly state: 'Paused' | 'Resumed';
+  readonly during: VmState;
+  readonly after: KeeperWord;
+}
+
+const PAUSE: PowerChange = { state: 'Paused', during: 'pausing', after: { state: 'paused' } };
+const RESUME: PowerChange = { state: 'Resumed', during: 'resuming', after: { state: 'running' } };
+const RESUME_AFTER_SNAPSHOT: PowerChange = { ...RESUME, after: { state: 'running', afterSnapshot: true } };
+
 /** From running to paused: the state in between is left on success and on failure alike. */
 export async function pauseVm(vm: Powered): Promise<void> {
-  await patchState(vm, 'pausing', 'Paused', { state: 'paused' });
+  await patchState(vm, PAUSE, 'pause');
 }
 
 /** From paused to running. */
 export async function resumeVm(vm: Powered): Promise<void> {
-  await patchState(vm, 'resuming', 'Resumed', { state: 'running' });
+  await patchState(vm, RESUME, 'resume');
 }
 
-async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resumed', after: KeeperWord): Promise<void> {
+async function patchState(vm: Powered, { state, during, after }: PowerChange, reason: StateReason): Promise<void> {
   const before = vm.state.state;
-  vm.state.to(during);
-  const leave = (to: VmState) => {
+  vm.state.to(during, reason);
+  const leave = (to: VmState, why: StateReason) => {
     // Meanwhile the VM may have ended, or be about to.
     if (vm.state.state === during) {
-      vm.state.to(to);
+      vm.state.to(to, why);
     }
   };
   try {
     await vm.process.api.patchVm({ state });
     vm.process.life.tell(after);
-    leave(after.state);
+    leave(after.state, reason);
   } catch (error) {
-    leave(before);
+    leave(before, (error as SmartVMError).code);
     throw await vm.process.explain(error);
   }
 }
@@ -57,7 +69,7 @@ export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise
   const stateNow = (): VmState => vm.state.state;
   const ran = stateNow() === 'running';
   if (ran) {
-    await pauseVm(vm);
+    await patchState(vm, PAUSE, 'snapshot');
   }
   const failures: unknown[] = [];
   const timeoutMs = options.timeoutMs ?? SNAPSHOT_TIMEOUT_MS;
@@ -68,9 +80,7 @@ export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise
     failures.push(await vm.process.explain(error));
   });
   if (ran && (options.resume ?? true) && stateNow() === 'paused' && !vm.process.exit) {
-    await patchState(vm, 'resuming', 'Resumed', { state: 'running', afterSnapshot: true }).catch((error) =>
-      failures.push(error),
-    );
+    await patchState(vm, RESUME_AFTER_SNAPSHOT, 'snapshot').catch((error) => failures.push(error));
   }
   if (failures.length > 0) {
     throw failures[0];

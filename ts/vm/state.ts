@@ -1,4 +1,5 @@
 import { SmartVMError } from '../errors.js';
+import { publishState, type StateReason } from './channels.js';
 
 /** The life of a microVM: from each state, the states that may follow by what its MicroVM does. */
 export const TRANSITIONS = {
@@ -41,26 +42,27 @@ export class StateMachine {
   }
 
   /** @throws SmartVMError INVALID_STATE when the table has no such transition */
-  to(next: VmState): void {
+  to(next: VmState, reason: StateReason): void {
     const previous = this.#state;
     if (!(TRANSITIONS[previous] as readonly VmState[]).includes(next)) {
       throw new SmartVMError('INVALID_STATE', `VM ${this.#id} cannot go from ${previous} to ${next}`, {
         details: { id: this.#id, state: previous },
       });
     }
-    this.#change(next);
+    this.#change(next, reason);
   }
 
   /** Takes note of what others have done. A state to which they cannot have brought it from here changes nothing. */
   follow(next: VmState): void {
     if (TRANSITIONS_BY_OTHERS[this.#state] === next) {
-      this.#change(next);
+      this.#change(next, 'others');
     }
   }
 
-  #change(next: VmState): void {
+  #change(next: VmState, reason: StateReason): void {
     const previous = this.#state;
     this.#state = next;
+    publishState({ id: this.#id, from: previous, to: next, reason });
     this.#onChange(next, previous);
   }
 

@@ -8,7 +8,7 @@ const following = (state: VmState): readonly VmState[] => TRANSITIONS[state];
 function machineIn(target: VmState, changes: string[] = []): StateMachine {
   const machine = new StateMachine('vm-1', (state, previous) => changes.push(`${previous} > ${state}`));
   for (const state of pathTo(target)) {
-    machine.to(state);
+    machine.to(state, 'start');
   }
   return machine;
 }
@@ -64,11 +64,11 @@ describe('StateMachine', () => {
     const machine = machineIn(from, changes);
     changes.length = 0;
     if (following(from).includes(to)) {
-      machine.to(to);
+      machine.to(to, 'start');
       expect(machine.state).toBe(to);
       expect(changes).toEqual([`${from} > ${to}`]);
     } else {
-      expect(() => machine.to(to)).toThrow(
+      expect(() => machine.to(to, 'start')).toThrow(
         expect.objectContaining({ code: 'INVALID_STATE', details: { id: 'vm-1', state: from } }),
       );
       expect(machine.state).toBe(from);

@@ -3,6 +3,7 @@ import { readFile, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
 import { delay } from '../../util/deadline.js';
+import { MOUNTINFO, parseMountinfo } from '../../util/mountinfo.js';
 import type { CgroupLimits } from './limits.js';
 
 /** The controllers whose limits a VM has. */
@@ -43,11 +44,7 @@ export interface VmCgroups {
  * @param mountinfo where the host says what is mounted where
  * @throws SmartVMError CGROUP_UNAVAILABLE
  */
-export async function makeCgroups(
-  name: string,
-  limits: CgroupLimits,
-  mountinfo = '/proc/self/mountinfo',
-): Promise<VmCgroups> {
+export async function makeCgroups(name: string, limits: CgroupLimits, mountinfo = MOUNTINFO): Promise<VmCgroups> {
   const hierarchies = await findHierarchies(mountinfo);
   const missing = CONTROLLERS.filter((one) => !hierarchies.some(({ controllers }) => controllers.includes(one)));
   if (missing.length > 0) {
@@ -74,27 +71,20 @@ export async function makeCgroups(
 }
 
 /** Those of a VM that are there, in whatever hierarchy. */
-export async function cgroupsNamed(name: string, mountinfo = '/proc/self/mountinfo'): Promise<string[]> {
-  const lines = (await readFile(mountinfo, 'utf8')).split('\n').map((line) => line.split(' - '));
-  const mounts = lines
-    .filter(([, after = '']) => /^cgroup2? /.test(after))
-    .map(([before = '']) => before.split(' ')[4]);
-  return mounts.flatMap((mount) => (mount === undefined ? [] : [join(mount, PARENT, name)])).filter(existsSync);
+export async function cgroupsNamed(name: string, mountinfo = MOUNTINFO): Promise<string[]> {
+  const mounts = parseMountinfo(await readFile(mountinfo, 'utf8')).filter(({ type }) => /^cgroup2?$/.test(type));
+  return mounts.map(({ point }) => join(point, PARENT, name)).filter(existsSync);
 }
 
 async function findHierarchies(mountinfo: string): Promise<Hierarchy[]> {
   const hierarchies: Hierarchy[] = [];
   const found = new Set<Controller>();
-  for (const line of (await readFile(mountinfo, 'utf8')).split('\n')) {
-    // proc_pid_mountinfo(5): the fifth field is the mount point; behind the hyphen stand type, source and options.
-    const [before = '', after = ''] = line.split(' - ');
-    const mountPoint = before.split(' ')[4] ?? '';
-    const [type, , options = ''] = after.split(' ');
+  for (const { type, point: mountPoint, superOptions } of parseMountinfo(await readFile(mountinfo, 'utf8'))) {
     const offered =
       type === 'cgroup2'
         ? (await readFile(join(mountPoint, 'cgroup.controllers'), 'utf8')).trim().split(/\s+/)
         : type === 'cgroup'
-          ? options.split(',')
+          ? superOptions
           : [];
     const version = type === 'cgroup2' ? 2 : 1;
     const controllers = CONTROLLERS.filter(

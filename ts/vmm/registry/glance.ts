@@ -44,8 +44,12 @@ function isShowable({
     typeof createdAt === 'string' &&
     [vmm, config].every(isRecord) &&
     isIdentity(owner) &&
-    (processes === undefined || (isRecord(processes) && isIdentity(processes.keeper) && isIdentity(processes.vmm)))
+    (processes === undefined || areProcesses(processes))
   );
+}
+
+function areProcesses(value: unknown): boolean {
+  return isRecord(value) && isIdentity(value.keeper) && (value.vmm === undefined || isIdentity(value.vmm));
 }
 
 function isIdentity(value: unknown): value is ProcessIdentity {
