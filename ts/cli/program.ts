@@ -9,9 +9,13 @@ type AddCommand = (program: Command, exit: Exit) => void;
 const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   completion: async () => (await import('./completion.js')).addCompletionCommand,
   doctor: async () => (await import('./doctor.js')).addDoctorCommand,
+  events: async () => (await import('./events.js')).addEventsCommand,
+  inspect: async () => (await import('./inspect.js')).addInspectCommand,
   install: async () => (await import('./install.js')).addInstallCommand,
+  logs: async () => (await import('./logs.js')).addLogsCommand,
   ps: async () => (await import('./ps.js')).addPsCommand,
   run: async () => (await import('./run.js')).addRunCommand,
+  wait: async () => (await import('./wait.js')).addWaitCommand,
 };
 
 /**
