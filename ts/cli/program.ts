@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   logs: async () => (await import('./logs.js')).addLogsCommand,
   ps: async () => (await import('./ps.js')).addPsCommand,
   run: async () => (await import('./run.js')).addRunCommand,
+  stats: async () => (await import('./stats.js')).addStatsCommand,
   wait: async () => (await import('./wait.js')).addWaitCommand,
 };
 
