@@ -1,5 +1,7 @@
 import { join } from 'node:path';
-import type { VmTags } from './config/labels.js';
+import { assertQueueMs } from './config/capacity.js';
+import { assertTags, type VmTags } from './config/labels.js';
+import { assertLifetime, assertRemoval, type LifetimeOptions, lifetimeOf } from './config/lifetime.js';
 import type { IMicroVMConfig } from './config/types.js';
 import { type GuestAccess, writeGuestAccess } from './guest/access.js';
 import { GuestConnection } from './guest/connection.js';
@@ -10,7 +12,7 @@ import { perVmInitramfs } from './images/initramfs.js';
 import { createOverlayDrive } from './images/overlay.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
-export interface LaunchOptions extends VmTags {
+export interface LaunchOptions extends VmTags, LifetimeOptions {
   /** 1 to 64 letters, digits or hyphens. Default: made up. */
   id?: string | undefined;
   /** Default `debian`. */
@@ -28,17 +30,20 @@ export interface LaunchOptions extends VmTags {
   /** TAP devices of the host to give to the guest. Default: none. */
   networkInterfaces?: IMicroVMConfig['networkInterfaces'];
   /** Most milliseconds from the VMM's start to the guest's first answer. Default 60,000. */
-  timeoutMs?: number | undefined;
+  startTimeoutMs?: number | undefined;
   /** Most milliseconds to wait in line where the host's capacity is taken. Default 0: CAPACITY_EXCEEDED at once. */
   queueMs?: number | undefined;
   /** The VM outlives this program; see `SmartVM.attach()`. Default false. */
   detached?: boolean | undefined;
+  /** Nothing is to be left of a detached VM once it has ended, though no program be there: its keeper removes it. Default false. */
+  removeOnExit?: boolean | undefined;
   /** Ends the launch; once the VM runs it has no say. */
   signal?: AbortSignal | undefined;
   /** Told of each step where an image has to be made first. */
   onProgress?: ((progress: ImageProgress) => void) | undefined;
 }
 
+export const DEFAULT_IMAGE = 'debian';
 /** Every VM has its own vsock socket, so the guest's context id need not differ. */
 const GUEST_CID = 3;
 const AGENT_PROTOCOL = 1;
@@ -46,6 +51,20 @@ const INITRAMFS = 'initramfs.cpio';
 const OVERLAY = 'overlay.img';
 const VSOCK = 'vsock.sock';
 const DEFAULT_DISK_SIZE_MIB = 1024;
+
+/** @throws SmartVMError INVALID_OPTION for what would be found out only once an image is built */
+export function assertLaunch(options: LaunchOptions): void {
+  assertQueueMs(options.queueMs);
+  assertTags(options);
+  assertLifetime(options);
+  assertRemoval(options.removeOnExit, options.detached);
+}
+
+/** What a VM is beside its configuration. */
+export function vmOptionsOf(options: LaunchOptions) {
+  const { name, labels, image = DEFAULT_IMAGE, detached, removeOnExit } = options;
+  return { name, labels, image, detached, removeOnExit, ...lifetimeOf(options) };
+}
 
 /** The VM that runs an image: root file system read-only, a layer of its own for its writes, vsock for the agent. */
 export function launchConfig(id: string, runtimeDir: string, options: LaunchOptions, image: BootImage): IMicroVMConfig {

@@ -1,23 +1,22 @@
 import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
-import { type AttachOptions, type AttachReport, findRecord, vmToAttach } from './attach.js';
+import { type AttachOptions, type AttachReport, vmToAttach } from './attach.js';
 import {
   assertCapacityDemand,
   assertCapacityOptions,
-  assertQueueMs,
   type CapacityDemand,
   type CapacityOptions,
 } from './config/capacity.js';
 import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
 import { assertVmId } from './config/ids.js';
 import { assertJailOptions, type JailOptions } from './config/jail.js';
-import { assertTags } from './config/labels.js';
+import type { LifetimeOptions } from './config/lifetime.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from './config/types.js';
 import type { Finding } from './doctor/finding.js';
 import { SmartVMError } from './errors.js';
 import { BaseImageManager } from './images/base-image-manager.js';
 import { ImageManager } from './images/image-manager.js';
-import { type LaunchOptions, launchConfig, prepareFiles } from './launch.js';
+import { assertLaunch, DEFAULT_IMAGE, type LaunchOptions, launchConfig, prepareFiles, vmOptionsOf } from './launch.js';
 import { NetworkManager } from './network/network-manager.js';
 import { linkSignals } from './util/deadline.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
@@ -31,6 +30,7 @@ import { findVmm } from './vmm/find.js';
 import { type Arch, hostArch } from './vmm/host.js';
 import { jailOf } from './vmm/jail/jail.js';
 import { jailPolicy } from './vmm/jail/policy.js';
+import { findRecord } from './vmm/registry/find-record.js';
 import { type PruneOptions, type PruneReport, prune, pruneDirectories } from './vmm/registry/prune.js';
 import { type RecordEntry, scanRecords } from './vmm/registry/scan.js';
 import { vmmFolder } from './vmm/vm-folder.js';
@@ -61,9 +61,19 @@ export interface SmartVMOptions {
 
 export interface CreateVMOptions
   extends Pick<
-    MicroVMOptions,
-    'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs' | 'name' | 'labels' | 'image' | 'detached'
-  > {
+      MicroVMOptions,
+      | 'prepare'
+      | 'extraArgs'
+      | 'vmmFlags'
+      | 'restore'
+      | 'guestGoneAfterMs'
+      | 'name'
+      | 'labels'
+      | 'image'
+      | 'detached'
+      | 'removeOnExit'
+    >,
+    LifetimeOptions {
   /**
    * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
    * counts for one CPU and as much memory as its memory file has bytes, or none where a page fault handler has the memory.
@@ -165,21 +175,16 @@ export class SmartVM implements AsyncDisposable {
   async #launch(options: LaunchOptions): Promise<MicroVM> {
     const id = options.id ?? newId();
     const directory = this.#directoryFor(id);
-    assertQueueMs(options.queueMs);
-    assertTags(options);
+    assertLaunch(options);
     assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
-    const { image: imageName = 'debian' } = options;
-    const image = await this.imageManager.resolve(imageName, { signal, onProgress });
+    const image = await this.imageManager.resolve(options.image ?? DEFAULT_IMAGE, { signal, onProgress });
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
-      name: options.name,
-      labels: options.labels,
-      image: imageName,
-      detached: options.detached,
+      ...vmOptionsOf(options),
       prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
     });
-    await vm.start({ signal, timeoutMs: options.timeoutMs, queueMs: options.queueMs });
+    await vm.start({ signal, timeoutMs: options.startTimeoutMs, queueMs: options.queueMs });
     return vm;
   }
 
@@ -222,7 +227,7 @@ export class SmartVM implements AsyncDisposable {
     const vm = await vmToAttach(entry, this.networkManager);
     this.#directoryFor(vm.id); // once more: it may have been attached to meanwhile
     this.#add(vm);
-    await vm.start(options);
+    await vm.start({ signal: options.signal, timeoutMs: options.startTimeoutMs });
     return vm;
   }
 

@@ -10,8 +10,14 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   completion: async () => (await import('./completion.js')).addCompletionCommand,
   debug: async () => (await import('./debug.js')).addDebugCommand,
   doctor: async () => (await import('./doctor.js')).addDoctorCommand,
+  events: async () => (await import('./events.js')).addEventsCommand,
+  inspect: async () => (await import('./inspect.js')).addInspectCommand,
   install: async () => (await import('./install.js')).addInstallCommand,
+  logs: async () => (await import('./logs.js')).addLogsCommand,
+  ps: async () => (await import('./ps.js')).addPsCommand,
   run: async () => (await import('./run.js')).addRunCommand,
+  stats: async () => (await import('./stats.js')).addStatsCommand,
+  wait: async () => (await import('./wait.js')).addWaitCommand,
 };
 
 /**

@@ -7,8 +7,17 @@ import type { VmState } from './state.js';
 /** Each step of a VM's start, by the names of `vm.timings`. */
 export const BOOT_STEP: StepChannel = tracingChannel('smartvm:boot:step');
 
-/** Why a state changed: the call that asked for it, how the VM ended, or the code of what failed. */
-export type StateReason = 'start' | 'attach' | 'pause' | 'resume' | 'snapshot' | 'stop' | ExitReason | SmartVMErrorCode;
+/** Why a state changed: the call that asked for it, another program or the VM's limits, how the VM ended, or the code of what failed. */
+export type StateReason =
+  | 'start'
+  | 'attach'
+  | 'pause'
+  | 'resume'
+  | 'snapshot'
+  | 'stop'
+  | 'others'
+  | ExitReason
+  | SmartVMErrorCode;
 
 /** A change of a VM's state, published before its `state` event. */
 export interface StateMessage {

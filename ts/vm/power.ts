@@ -8,6 +8,12 @@ import type { StateMachine, VmState } from './state.js';
 
 const SNAPSHOT_TIMEOUT_MS = 300_000;
 
+/** Takes the state in which others have brought the VM: the VMM's word counts, for news of it may be overtaken by the next. */
+export async function followOthers(vm: Powered): Promise<void> {
+  const { state } = await vm.process.api.describeInstance();
+  vm.state.follow(state === 'Paused' ? 'paused' : 'running');
+}
+
 export interface Powered {
   readonly state: StateMachine;
   readonly process: VmmProcess;
@@ -18,7 +24,7 @@ export interface Powered {
 interface PowerChange {
   readonly state: 'Paused' | 'Resumed';
   readonly during: VmState;
-  readonly after: VmState;
+  readonly after: 'paused' | 'running';
 }
 
 const PAUSE: PowerChange = { state: 'Paused', during: 'pausing', after: 'paused' };
@@ -45,6 +51,7 @@ async function patchState(vm: Powered, { state, during, after }: PowerChange, re
   };
   try {
     await vm.process.api.patchVm({ state });
+    vm.process.life.tell({ state: after });
     leave(after, reason);
   } catch (error) {
     leave(before, (error as SmartVMError).code);
@@ -52,13 +59,17 @@ async function patchState(vm: Powered, { state, during, after }: PowerChange, re
   }
 }
 
-/** A snapshot of a VM that runs or is paused; one that ran runs on, whether the snapshot succeeded or not. */
+/**
+ * A snapshot of a VM that runs or is paused; one that ran runs on, whether the snapshot succeeded or not, unless its keeper was to pause
+ * it meanwhile.
+ */
 export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise<void> {
   const stateNow = (): VmState => vm.state.state;
   const ran = stateNow() === 'running';
   if (ran) {
     await pauseVm(vm, 'snapshot');
   }
+  const { pauses } = vm.process.life;
   const failures: unknown[] = [];
   const timeoutMs = options.timeoutMs ?? SNAPSHOT_TIMEOUT_MS;
   const write = async (paths: Pick<SnapshotOptions, 'snapshotPath' | 'memFilePath'>) => {
@@ -67,7 +78,8 @@ export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise
   await withSnapshotOutput(vm.process, options, write, vm.record && folderJournal(vm.record)).catch(async (error) => {
     failures.push(await vm.process.explain(error));
   });
-  if (ran && (options.resume ?? true) && stateNow() === 'paused' && !vm.process.exit) {
+  const resumes = ran && (options.resume ?? true) && vm.process.life.pauses === pauses;
+  if (resumes && stateNow() === 'paused' && !vm.process.exit) {
     await resumeVm(vm, 'snapshot').catch((error) => failures.push(error));
   }
   if (failures.length > 0) {

@@ -1,7 +1,7 @@
 import { SmartVMError } from '../errors.js';
 import { publishState, type StateReason } from './channels.js';
 
-/** The life of a microVM: from each state, the states that may follow. Nothing else decides what is legal. */
+/** The life of a microVM: from each state, the states that may follow by what its MicroVM does. */
 export const TRANSITIONS = {
   created: ['starting', 'stopped'],
   starting: ['running', 'paused', 'failed', 'stopped'],
@@ -16,11 +16,17 @@ export const TRANSITIONS = {
 
 export type VmState = keyof typeof TRANSITIONS;
 
+/**
+ * What others may do with it meanwhile: another program, or its keeper at the end of its time. There is no state in between, and what
+ * a call of this MicroVM is about to change is not changed by others' news. Beside the two tables nothing decides what is legal.
+ */
+export const TRANSITIONS_BY_OTHERS: Partial<Record<VmState, VmState>> = { running: 'paused', paused: 'running' };
+
 export function isFinal(state: VmState): boolean {
   return TRANSITIONS[state].length === 0;
 }
 
-/** A VM's state, which changes only along {@link TRANSITIONS}. */
+/** A VM's state, which changes only along {@link TRANSITIONS} and {@link TRANSITIONS_BY_OTHERS}. */
 export class StateMachine {
   #state: VmState = 'created';
   readonly #id: string;
@@ -43,6 +49,18 @@ export class StateMachine {
         details: { id: this.#id, state: previous },
       });
     }
+    this.#change(next, reason);
+  }
+
+  /** Takes note of what others have done. A state to which they cannot have brought it from here changes nothing. */
+  follow(next: VmState): void {
+    if (TRANSITIONS_BY_OTHERS[this.#state] === next) {
+      this.#change(next, 'others');
+    }
+  }
+
+  #change(next: VmState, reason: StateReason): void {
+    const previous = this.#state;
     this.#state = next;
     publishState({ id: this.#id, from: previous, to: next, reason });
     this.#onChange(next, previous);

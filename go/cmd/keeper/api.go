@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -119,13 +120,22 @@ func (a *api) getExit(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// getConsole answers what is kept; with ?tail=N, its last N lines; with ?follow=true, also what comes.
 func (a *api) getConsole(w http.ResponseWriter, r *http.Request) {
+	reader := a.vmm.console.NewReader()
+	if tail := r.URL.Query().Get("tail"); tail != "" {
+		lines, err := strconv.Atoi(tail)
+		if err != nil || lines < 0 {
+			fault(w, http.StatusBadRequest, fmt.Sprintf("tail is a number of lines, not %.64q", tail))
+			return
+		}
+		reader = a.vmm.console.NewTailReader(lines)
+	}
 	follow := r.URL.Query().Get("follow") == "true"
 	w.Header().Set("Content-Type", "application/octet-stream")
 	// A follower learns at once that it is connected, also when the guest is silent.
 	flusher := http.NewResponseController(w)
 	flusher.Flush()
-	reader := a.vmm.console.NewReader()
 	for buffer := make([]byte, 32<<10); ; {
 		n, grown, err := reader.Next(buffer)
 		if err != nil || grown != nil && !follow {

@@ -4,32 +4,23 @@ import { defaultRuntimeDir } from '../../config/directories.js';
 import { isValidVmId } from '../../config/ids.js';
 import { readBoundedTextSync } from '../../util/bounded-file.js';
 import { currentBootIdSync, isAliveSync } from '../../util/process-identity.js';
-import { parseSafeJson } from '../../util/safe-json.js';
 import type { VmmExit } from '../../vmm/exit.js';
-import { MAX_RECORD_BYTES, parseRecord, UnreadableRecord, type VmRecord } from '../../vmm/registry/record.js';
+import { glanceAtRecord, type RecordGlance } from '../../vmm/registry/glance.js';
 import type { UnreadableEntry } from '../../vmm/registry/scan.js';
+import { readVmStatus, type VmStatus } from '../../vmm/registry/state.js';
+import { MAX_RECORD_BYTES, UnreadableRecord } from '../../vmm/registry/unreadable-record.js';
 
 /** Docker's words. `created`: it is being started; `exited`: it has ended, and nobody has removed what is left of it. */
 export const VM_STATUSES = ['created', 'running', 'paused', 'exited'] as const;
-export type VmStatus = (typeof VM_STATUSES)[number];
-
-/** What the keeper keeps of a VM's state in state.json, as far as a list shows it. */
-export interface ListedState {
-  readonly state?: 'running' | 'paused';
-  /** ISO 8601, as all times here. */
-  readonly startedAt?: string;
-  readonly changedAt?: string;
-  readonly expiresAt?: string;
-  readonly onExpiry?: string;
-}
+export type StatusWord = (typeof VM_STATUSES)[number];
 
 export interface ListedVm {
   readonly id: string;
   readonly runtimeDir: string;
-  readonly status: VmStatus;
-  readonly record: VmRecord;
+  readonly status: StatusWord;
+  readonly record: RecordGlance;
   /** None while it is being started. */
-  readonly state: ListedState | undefined;
+  readonly state: VmStatus | undefined;
   /** How the VMM ended, where the keeper has written it down. */
   readonly exit: VmmExit | undefined;
 }
@@ -41,7 +32,7 @@ export interface VmList {
   readonly unreadable: readonly UnreadableEntry[];
 }
 
-const MAX_STATE_BYTES = 65_536;
+const MAX_EXIT_BYTES = 4096;
 
 /**
  * All VMs below a runtime directory, whatever program made them, by their files and /proc alone: to ask a hundred keepers would take
@@ -74,16 +65,16 @@ export function look(
   runtimeDir: string,
   bootId: string = currentBootIdSync(),
 ): ListedVm | UnreadableEntry | undefined {
-  let record: VmRecord;
+  let record: RecordGlance;
   try {
-    record = parseRecord(readBoundedTextSync(join(runtimeDir, 'vm.json'), MAX_RECORD_BYTES), id);
+    record = glanceAtRecord(readBoundedTextSync(join(runtimeDir, 'vm.json'), MAX_RECORD_BYTES), id);
   } catch (error) {
     const problem = error instanceof UnreadableRecord ? error.problem : problemOf(error as NodeJS.ErrnoException);
     const isGone = problem === 'missing' && !existsSync(runtimeDir);
     return isGone ? undefined : { id, path: runtimeDir, problem, message: (error as Error).message };
   }
-  const exit = readJson<VmmExit>(join(runtimeDir, 'exit.json'));
-  const state = readJson<ListedState>(join(runtimeDir, 'state.json'));
+  const exit = readExitSync(runtimeDir);
+  const state = readVmStatus(runtimeDir);
   return { id, runtimeDir, record, state, exit, status: statusOf(record, state, exit, bootId) };
 }
 
@@ -92,27 +83,27 @@ function problemOf({ code }: NodeJS.ErrnoException): UnreadableEntry['problem'] 
 }
 
 function statusOf(
-  { processes, owner }: VmRecord,
-  state: ListedState | undefined,
+  { processes, owner }: RecordGlance,
+  state: VmStatus | undefined,
   exit: VmmExit | undefined,
   bootId: string,
-): VmStatus {
+): StatusWord {
   // The keeper outlives its VMM by the moments in which it tells how that ended.
   const lives = exit === undefined && isAliveSync(processes?.keeper ?? owner, bootId);
   if (!lives) {
     return 'exited';
   }
-  return state?.state === 'running' || state?.state === 'paused' ? state.state : 'created';
+  return state?.state ?? 'created';
 }
 
-/** What a keeper wrote; undefined where there is none, and where it is no object, which tells nothing. */
-function readJson<T extends object>(path: string): T | undefined {
+/** Undefined while the VM runs, and where there is nothing to read. */
+function readExitSync(runtimeDir: string): VmmExit | undefined {
+  const path = join(runtimeDir, 'exit.json');
   if (!existsSync(path)) {
     return undefined; // a tenth of the time that a failing open takes
   }
   try {
-    const value = parseSafeJson(readBoundedTextSync(path, MAX_STATE_BYTES));
-    return typeof value === 'object' && value !== null ? (value as T) : undefined;
+    return Object(JSON.parse(readBoundedTextSync(path, MAX_EXIT_BYTES))) as VmmExit;
   } catch {
     return undefined;
   }

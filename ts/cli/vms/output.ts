@@ -1,7 +1,5 @@
-import { constants } from 'node:os';
-
-/** As a shell has it of a program whose reader has gone. */
-const EXIT_BROKEN_PIPE = 128 + constants.signals.SIGPIPE;
+/** As a shell has it of a program that SIGPIPE has ended: its reader has gone. */
+const EXIT_BROKEN_PIPE = 141;
 
 /**
  * Writes to standard output, and waits until it has been taken.

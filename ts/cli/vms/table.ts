@@ -13,7 +13,11 @@ export interface Column<Row> {
 const GAP = '   ';
 
 /** Lines of a table, the titles first, as wide as its texts. What stands in a cell stays in it, whoever wrote it. */
-export function renderTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[], style: Style): string[] {
+export function renderTable<Row extends object>(
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  style: Style,
+): string[] {
   const rendered = columns.map((column, index) => {
     const texts = [column.title, ...rows.map((row) => printableLine(column.text(row)))];
     const colors = [SGR.bold, ...rows.map((row) => column.color?.(row))];

@@ -17,10 +17,9 @@ import {
 import type { ProcessIdentity } from '../../util/process-identity.js';
 import { parseSafeJson } from '../../util/safe-json.js';
 import type { VmmKind } from '../find.js';
+import { parseVersioned, RECORD_VERSION, UnreadableRecord } from './unreadable-record.js';
 
-/** Of what this release writes. It reads no other: what it does not know it does not act on. */
-export const RECORD_VERSION = 1;
-export const MAX_RECORD_BYTES = 2 ** 20;
+export { MAX_RECORD_BYTES, RECORD_VERSION, type RecordProblem, UnreadableRecord } from './unreadable-record.js';
 
 /** What a VM has on the host outside its directory, written down before it is made. Leases are told by their own entries. */
 export interface Journal {
@@ -50,6 +49,8 @@ export interface VmRecord {
   readonly owner: ProcessIdentity;
   /** Whether the VM lives on without its owner; true once its start is through. */
   readonly detached: boolean;
+  /** Whether its keeper removes the directory when it ends. */
+  readonly removeOnExit?: boolean | undefined;
   readonly vmm: { readonly kind?: VmmKind | undefined; readonly path: string };
   readonly socketPath: string;
   /** Whether it came out of a snapshot, which has the rest of the configuration. */
@@ -62,18 +63,6 @@ export interface VmRecord {
 }
 
 export const EMPTY_JOURNAL: Journal = { taps: [], sockets: [], folders: [] };
-
-/** Why a record is not acted on. `newer`: another release of SmartVM wrote it. */
-export type RecordProblem = 'missing' | 'newer' | 'corrupt';
-
-export class UnreadableRecord extends Error {
-  readonly problem: RecordProblem;
-
-  constructor(problem: RecordProblem, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.problem = problem;
-  }
-}
 
 /** The configuration as it may be written down. */
 export function withoutSecrets(config: Partial<IMicroVMConfig>): Partial<IMicroVMConfig> {
@@ -88,16 +77,7 @@ export function renderRecord(record: VmRecord): string {
 
 /** @param id what the directory is called @throws UnreadableRecord */
 export function parseRecord(content: string, id: string): VmRecord {
-  let value: unknown;
-  try {
-    value = parseSafeJson(content);
-  } catch (cause) {
-    throw new UnreadableRecord('corrupt', `it is not the JSON of a record: ${(cause as Error).message}`, { cause });
-  }
-  const version = isRecord(value) ? value.version : undefined;
-  if (typeof version === 'number' && version > RECORD_VERSION) {
-    throw new UnreadableRecord('newer', `it is of version ${version}, and this release knows ${RECORD_VERSION}`);
-  }
+  const value = parseVersioned(content, parseSafeJson);
   const errors = errorsOf(record, value);
   if (errors.length > 0) {
     throw new UnreadableRecord('corrupt', errors.slice(0, 8).join('; '));
@@ -132,6 +112,7 @@ const record = object<VmRecord>(
     createdAt: word,
     owner: identity,
     detached: flag,
+    removeOnExit: flag,
     vmm: object<VmRecord['vmm']>({ kind: oneOf('firecracker', 'qemu'), path: hostPath }, ['path']),
     socketPath: path,
     restored: flag,

@@ -1,9 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { parseFilters, VM_FILTERS } from '../../../../ts/cli/vms/filter.js';
 import type { ListedVm } from '../../../../ts/cli/vms/list.js';
+import { glanceAtRecord } from '../../../../ts/vmm/registry/glance.js';
+import { renderRecord } from '../../../../ts/vmm/registry/record.js';
 import { sampleRecord } from '../../../support/record.js';
 
-const record = await sampleRecord({ name: 'web', labels: { tier: 'front', a: 'b=c' }, image: 'debian' });
+const tags = { name: 'web', labels: { tier: 'front', a: 'b=c' }, image: 'debian' };
+const record = glanceAtRecord(renderRecord(await sampleRecord(tags)), 'vm-1');
 const exit = { exitCode: 0, signal: null, reason: 'exited', startedAt: null, exitedAt: null } as const;
 const VM: ListedVm = { id: 'vm-1', runtimeDir: '/run/vm-1', record, status: 'exited', state: undefined, exit };
 

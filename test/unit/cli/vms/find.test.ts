@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { findVm } from '../../../../ts/cli/vms/find.js';
-import type { ListedVm, VmList, VmStatus } from '../../../../ts/cli/vms/list.js';
+import type { ListedVm, StatusWord, VmList } from '../../../../ts/cli/vms/list.js';
+import { glanceAtRecord } from '../../../../ts/vmm/registry/glance.js';
+import { renderRecord } from '../../../../ts/vmm/registry/record.js';
 import { sampleRecord } from '../../../support/record.js';
 
-async function vm(id: string, name?: string, status: VmStatus = 'running'): Promise<ListedVm> {
-  const record = await sampleRecord({ id, name });
+async function vm(id: string, name?: string, status: StatusWord = 'running'): Promise<ListedVm> {
+  const record = glanceAtRecord(renderRecord(await sampleRecord({ id, name })), id);
   return { id, runtimeDir: `/run/${id}`, record, status, state: undefined, exit: undefined };
 }
 

@@ -26,7 +26,8 @@ async function plant(id: string, part: Partial<VmRecord>, files: Readonly<Record
 }
 
 const list = () => listVms(scratch.path);
-const running = { 'state.json': '{"state":"running"}' };
+const said = (state: string) => ({ 'state.json': JSON.stringify({ state, changedAt: 'then', startedAt: 'then' }) });
+const running = said('running');
 const keptBy = (keeper: typeof alive) => ({ processes: { keeper, vmm: keeper } });
 
 describe('listVms', () => {
@@ -39,8 +40,8 @@ describe('listVms', () => {
     ['its program died before there was a keeper', { owner: dead }, {}, 'exited'],
     ['its keeper has said nothing yet', keptBy(alive), {}, 'created'],
     ['its keeper says so', { owner: dead, ...keptBy(alive) }, running, 'running'],
-    ['its keeper says so', keptBy(alive), { 'state.json': '{"state":"paused"}' }, 'paused'],
-    ['its keeper says what is not understood', keptBy(alive), { 'state.json': '{"state":"frozen"}' }, 'created'],
+    ['its keeper says so', keptBy(alive), said('paused'), 'paused'],
+    ['its keeper says what is not understood', keptBy(alive), said('frozen'), 'created'],
     ['its keeper is dead, whatever it said', keptBy(dead), running, 'exited'],
     ['the host was booted since', keptBy({ ...alive, bootId: 'another' }), running, 'exited'],
     [
