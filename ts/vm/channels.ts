@@ -7,9 +7,15 @@ import type { VmState } from './state.js';
 /** Each step of a VM's start, by the names of `vm.timings`. */
 export const BOOT_STEP: StepChannel = tracingChannel('smartvm:boot:step');
 
-/** Why a state changed: the call that asked for it, or those of others; how the VM ended, or the code of what failed. */
+/** Why a state changed: the call that asked for it, another program or the VM's limits, how the VM ended, or the code of what failed. */
 export type StateReason =
-  | ('start' | 'attach' | 'pause' | 'resume' | 'snapshot' | 'stop' | 'others')
+  | 'start'
+  | 'attach'
+  | 'pause'
+  | 'resume'
+  | 'snapshot'
+  | 'stop'
+  | 'others'
   | ExitReason
   | SmartVMErrorCode;
 

@@ -4,6 +4,7 @@ import { askKeeper, type KeeperState } from '../../vmm/keeper-state.js';
 import type { VmRecord } from '../../vmm/registry/record.js';
 import { readRecord } from '../../vmm/registry/record-file.js';
 import type { UnreadableEntry } from '../../vmm/registry/scan.js';
+import type { UnreadableRecord } from '../../vmm/registry/unreadable-record.js';
 import { findVm } from '../vms/find.js';
 import type { ListedVm, VmList } from '../vms/list.js';
 
@@ -28,14 +29,15 @@ const KEEPER_MS = 2_000;
 export async function subjectOf(list: VmList, reference: string): Promise<Subject> {
   const found = find(list, reference);
   const runtimeDir = 'record' in found ? found.runtimeDir : found.path;
+  const record = await readRecord(runtimeDir, found.id).catch((error: UnreadableRecord) => error);
   const late = () => new Error('the keeper did not answer');
   return {
     id: found.id,
     runtimeRoot: list.runtimeRoot,
     runtimeDir,
-    record: await readRecord(runtimeDir).catch(() => undefined),
+    record: record instanceof Error ? undefined : record,
     status: 'record' in found ? found.status : undefined,
-    problem: 'record' in found ? undefined : found.problem,
+    problem: record instanceof Error ? record.problem : undefined,
     keeper: await withDeadline(askKeeper(runtimeDir, KEEPER_MS), 2 * KEEPER_MS, late).catch(() => 'silent' as const),
   };
 }
