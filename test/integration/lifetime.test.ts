@@ -16,6 +16,8 @@ import { rejectionOf, ToyVm, VMMS } from '../support/toy-vm.js';
 
 const HOUR_MS = 3_600_000;
 const SOON_MS = 50;
+/** Longer than a call takes on a busy machine. */
+const LATER_MS = 2_000;
 
 const exitOf = (vm: MicroVM): Promise<VmExit> => once(vm, 'exit').then(([exit]) => exit as VmExit);
 const becomes = (vm: MicroVM, state: MicroVM['state']) => until(() => vm.state === state, 10_000, `${state} ${vm.id}`);
@@ -123,11 +125,10 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('A VM on $name', (vmm) => {
   });
 
   test('lives on when the limit is moved or taken away in time', async () => {
-    const vm = await start({ timeoutMs: 400, onTimeout: 'pause' });
-    await vm.setTimeout(HOUR_MS);
-    await vm.setTimeout(300);
+    const vm = await start({ timeoutMs: HOUR_MS, onTimeout: 'pause' });
+    await vm.setTimeout(LATER_MS);
     await vm.setTimeout(undefined);
-    await delay(600);
+    await delay(LATER_MS + SOON_MS);
     expect((await vm.getInfo()).state).toBe('Running');
     expect(readVmStatus(bench.directoryOf(vm.id))).not.toHaveProperty('expiresAt');
     await expect(vm.setTimeout(0)).rejects.toMatchObject({ code: 'INVALID_OPTION' });
@@ -187,7 +188,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('A VM on $name', (vmm) => {
     await manager.kill();
     const vm = await smartvm.attach(bench.id(1));
     await vm.pause();
-    await vm.setTimeout(SOON_MS);
+    await vm.setTimeout(LATER_MS);
     await vm.release();
     const ended = await bench.identitiesOf(bench.id(1));
     await bench.ends(ended.keeper, ended.vmm);

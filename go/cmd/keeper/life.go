@@ -73,14 +73,18 @@ type life struct {
 
 	mu sync.Mutex
 	// None until the start is through.
-	now       *status
+	now *status
+	// What state.json has.
+	written   status
 	ttl, idle alarm
 	idleAfter time.Duration
 	// How many say that they use the guest.
 	holds int
 	// Whether a limit has been reached at which the VM is paused, since it was last resumed; and whether that is still to do.
 	isOver, pausing bool
-	// Why the VM is about to end.
+	// Whether a program has said that it ends the VM. It may die over that, so the limits hold all the same.
+	isStopping bool
+	// Why the keeper is about to end the VM.
 	ending string
 }
 
@@ -100,6 +104,7 @@ func (l *life) told(word said) error {
 	l.look(word.State)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.isStopping = false
 	if word.State == running && !word.AfterSnapshot {
 		l.isOver = false
 	} else if word.AfterSnapshot && l.isOver {
@@ -220,8 +225,8 @@ func (l *life) hold() (release func(), err error) {
 func (l *life) stopping() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ending == "" {
-		l.ending = stopped
+	if !l.isStopping {
+		l.isStopping = true
 		l.publish(event{Event: "stop"})
 	}
 }
@@ -304,6 +309,9 @@ func (l *life) end(vmm *vmm) {
 func (l *life) reason() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ending == "" && l.isStopping {
+		return stopped
+	}
 	return l.ending
 }
 
@@ -340,10 +348,14 @@ func (l *life) copy() *status {
 	return &now
 }
 
-// publish writes down how it stands, and tells what has happened.
+// publish writes down how it stands, where that has changed, and tells what has happened.
 func (l *life) publish(what event) {
-	if err := atomicfile.Write(filepath.Join(l.dir, "state.json"), jsonLine(l.now)); err != nil {
-		fmt.Fprintln(os.Stderr, "smartvm-keeper: state.json:", err)
+	if l.now != nil && *l.now != l.written {
+		if err := atomicfile.WriteFleeting(filepath.Join(l.dir, "state.json"), jsonLine(l.now)); err != nil {
+			fmt.Fprintln(os.Stderr, "smartvm-keeper: state.json:", err)
+		} else {
+			l.written = *l.now
+		}
 	}
 	what.Time, what.status = isoNow(), l.copy()
 	l.events.add(what)

@@ -226,6 +226,24 @@ func TestTheTimeIsUp(t *testing.T) {
 	}
 }
 
+func TestAStopThatIsNotCarriedOutLeavesTheLimits(t *testing.T) {
+	k := start(t, "trap '' TERM; echo up; while :; do sleep 0.01; done")
+	vmm := playVMM(t, k, "")
+	k.waitLine("up")
+	k.call("PUT", "/state", `{"state":"stopping"}`, 204)
+	if _, err := os.Stat(filepath.Join(k.dir, "state.json")); !os.IsNotExist(err) {
+		t.Fatal("a VM that is being started has a state: ", err)
+	}
+	vmm.set("Paused")
+	k.call("PUT", "/state", `{"state":"paused","timeoutMs":200}`, 204)
+	k.call("PUT", "/state", `{"state":"stopping"}`, 204)
+	k.call("PUT", "/limits", `{"timeoutMs":100}`, 204)
+	k.wait()
+	if exit := k.exitFile(); exit.Reason != timeout {
+		t.Fatalf("%+v", exit)
+	}
+}
+
 func TestAPausedGuestIsNotAsked(t *testing.T) {
 	k := start(t, "trap '' TERM; echo up; while :; do sleep 0.01; done")
 	vmm := playVMM(t, k, "")
