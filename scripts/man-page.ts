@@ -10,6 +10,9 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 /** What the man page says beyond the help; exit codes as ts/cli has them. */
 const BEHIND = `.SH EXIT STATUS
 .TP
+.B 1
+It could not be done for all VMs that were named.
+.TP
 .B 124
 .B \\-\\-timeout
 ended the command.

@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { SmartVMError } from '../../errors.js';
 import { delay } from '../../util/deadline.js';
 import { getUnixJson } from '../../util/unix-json.js';
 import { readExit, type VmmExit } from '../../vmm/exit.js';
@@ -8,8 +10,8 @@ const POLL_MS = 50;
 
 /**
  * Waits for the end of a VM.
- * @returns how its VMM ended; `keeper-lost` where nobody can say it any more
- * @throws AbortError
+ * @returns how its VMM ended; `keeper-lost` where its keeper was killed before it could say it
+ * @throws SmartVMError VM_NOT_FOUND when all that could say it has gone meanwhile; AbortError
  */
 export async function waitForExit({ id, runtimeDir }: ListedVm, signal: AbortSignal): Promise<VmmExit> {
   for (;;) {
@@ -22,9 +24,14 @@ export async function waitForExit({ id, runtimeDir }: ListedVm, signal: AbortSig
     }
     const now = look(id, runtimeDir);
     // One that is being started has no keeper yet, and one that hangs up may be about to write the last word.
-    if (!now || 'problem' in now || now.status === 'exited') {
-      return await readExit(runtimeDir);
+    if (now && 'status' in now && now.status !== 'exited') {
+      await delay(POLL_MS, signal);
+      continue;
     }
-    await delay(POLL_MS, signal);
+    const written = await readExit(runtimeDir);
+    if (existsSync(runtimeDir)) {
+      return written;
+    }
+    throw new SmartVMError('VM_NOT_FOUND', `VM ${id} ended before it could be asked how`, { details: { id } });
   }
 }
