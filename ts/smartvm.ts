@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
-import { type AttachOptions, type AttachReport, findRecord, vmToAttach } from './attach.js';
+import { type AttachOptions, type AttachReport, vmToAttach } from './attach.js';
 import {
   assertCapacityDemand,
   assertCapacityOptions,
@@ -29,6 +29,7 @@ import { findVmm } from './vmm/find.js';
 import { type Arch, hostArch } from './vmm/host.js';
 import { jailOf } from './vmm/jail/jail.js';
 import { jailPolicy } from './vmm/jail/policy.js';
+import { findRecord } from './vmm/registry/find-record.js';
 import { nameClaimerFor } from './vmm/registry/names.js';
 import { type PruneOptions, type PruneReport, prune, pruneDirectories } from './vmm/registry/prune.js';
 import { type RecordEntry, scanRecords } from './vmm/registry/scan.js';

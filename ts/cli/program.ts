@@ -9,16 +9,21 @@ type AddCommand = (program: Command, exit: Exit) => void;
 const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   completion: async () => (await import('./completion.js')).addCompletionCommand,
   doctor: async () => (await import('./doctor.js')).addDoctorCommand,
+  events: async () => (await import('./events.js')).addEventsCommand,
   exec: async () => (await import('./exec.js')).addExecCommand,
+  inspect: async () => (await import('./inspect.js')).addInspectCommand,
   install: async () => (await import('./install.js')).addInstallCommand,
   kill: async () => (await import('./kill.js')).addKillCommand,
+  logs: async () => (await import('./logs.js')).addLogsCommand,
   pause: async () => (await import('./pause.js')).addPauseCommand,
   prune: async () => (await import('./prune.js')).addPruneCommand,
   ps: async () => (await import('./ps.js')).addPsCommand,
   resume: async () => (await import('./resume.js')).addResumeCommand,
   rm: async () => (await import('./rm.js')).addRmCommand,
   run: async () => (await import('./run.js')).addRunCommand,
+  stats: async () => (await import('./stats.js')).addStatsCommand,
   stop: async () => (await import('./stop.js')).addStopCommand,
+  wait: async () => (await import('./wait.js')).addWaitCommand,
 };
 
 /**

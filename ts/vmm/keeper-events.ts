@@ -18,17 +18,20 @@ export interface KeeperEvent extends Partial<VmStatus> {
 }
 
 /**
- * Hears a keeper's events from now on, by a connection of its own which does not keep this program from ending. Never rejects.
+ * Hears a keeper's events, by a connection of its own which does not keep this program from ending. Never rejects.
+ * @param from `now`: from now on, and first how it stands; `start`: those that it has kept, and then those that come
  * @returns at the end of the VM its exit; undefined when the keeper is not there, hung up, or the signal came
  */
 export function hearKeeper(
   socketPath: string,
   onEvent: (event: KeeperEvent) => void,
   signal: AbortSignal,
+  from: 'now' | 'start' = 'now',
 ): Promise<VmmExit | undefined> {
   return new Promise((resolve) => {
     let exit: VmmExit | undefined;
-    const request = get({ socketPath, path: '/events?from=now', agent: false, signal }, (response) => {
+    const path = from === 'now' ? '/events?from=now' : '/events';
+    const request = get({ socketPath, path, agent: false, signal }, (response) => {
       const lines = new LineSplitter();
       const end = () => resolve(exit);
       response.on('data', (chunk: Buffer) => {

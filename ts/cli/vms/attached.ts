@@ -1,5 +1,6 @@
 import { SmartVMError } from '../../errors.js';
 import type { MicroVM } from '../../vm/micro-vm.js';
+import { findRecord } from '../../vmm/registry/find-record.js';
 import { findVm } from './find.js';
 import { type ListedVm, listVms } from './list.js';
 
@@ -29,7 +30,7 @@ function assertAlive({ id, status, record }: ListedVm): void {
  */
 export async function attachTo(vm: ListedVm, signal?: AbortSignal): Promise<MicroVM> {
   assertAlive(vm);
-  const { findRecord, vmToAttach } = await import('../../attach.js');
+  const { vmToAttach } = await import('../../attach.js');
   const attached = await vmToAttach(await findRecord(vm.id, vm.runtimeDir), {});
   await attached.start({ signal });
   return attached;

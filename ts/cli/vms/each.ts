@@ -7,11 +7,11 @@ export const EXIT_SOME_FAILED = 1;
  * Does something for each of what was named, in this order, and says of each that fails why.
  * @returns the exit code
  */
-export async function forEach(references: readonly string[], act: (reference: string) => unknown): Promise<number> {
+export async function forEach<T>(named: readonly T[], act: (one: T) => unknown): Promise<number> {
   let exitCode = 0;
-  for (const reference of references) {
+  for (const one of named) {
     try {
-      await act(reference);
+      await act(one);
     } catch (error) {
       reportError(error);
       exitCode = EXIT_SOME_FAILED;

@@ -6,7 +6,7 @@ const EXIT_BROKEN_PIPE = 141;
  * @returns the exit code: 0, or that of a reader who has gone
  * @throws the system's error, such as that of a full disk
  */
-export function print(text: string): Promise<number> {
+export function print(text: string | Uint8Array): Promise<number> {
   process.stdout.off('error', ignore).on('error', ignore); // the callback has it too
   return new Promise((resolve, reject) => {
     process.stdout.write(text, (error) => {

@@ -1,0 +1,46 @@
+import type { Command } from 'commander';
+
+/** As a shell has it of what SIGKILL has ended, as the VMM is with its keeper. */
+const EXIT_KILLED = 137;
+
+export function addWaitCommand(program: Command, exit: (code: number) => void): void {
+  program
+    .command('wait')
+    .description('wait until VMs have ended, and print the exit code of each')
+    .argument('<vm...>', 'their ids, names, or beginnings of ids')
+    .addHelpText(
+      'after',
+      '\nIt is that of the command that a VM was run for; else 0 where the guest has shut down; 128 + its number where a signal ended the VMM.',
+    )
+    .addHelpText('after', '\nExample:\n  smartvm wait web db')
+    .action(async (references: string[]) => exit(await wait(references)));
+}
+
+async function wait(references: readonly string[]): Promise<number> {
+  const [{ watchInterrupts }, { forEach }, { waitForExit }, { findVm }, { listVms }, { printLines }, { exitCodeOf }] =
+    await Promise.all([
+      import('./interrupt.js'),
+      import('./vms/each.js'),
+      import('./vms/exit.js'),
+      import('./vms/find.js'),
+      import('./vms/list.js'),
+      import('./vms/output.js'),
+      import('./vms/ps-row.js'),
+    ]);
+  using interrupt = watchInterrupts();
+  const list = listVms();
+  // For all at once: what is left of one that ends first may be gone when its turn comes.
+  const ends = references.map(async (reference) => await waitForExit(findVm(list, reference), interrupt.signal));
+  void Promise.allSettled(ends);
+  const exitCode = await forEach([...ends.entries()], async ([, end]) => {
+    const code = await end.then(exitCodeOf, (error) => {
+      if (!interrupt.signal.aborted) {
+        throw error;
+      }
+    });
+    if (code !== undefined) {
+      await printLines([String(code ?? EXIT_KILLED)]);
+    }
+  });
+  return interrupt.exitCode ?? exitCode;
+}
