@@ -1,66 +1,11 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
 import { currentProcess } from '../../ts/util/process-identity.js';
 import { HostCapacity } from '../../ts/vmm/capacity/host-capacity.js';
 import { processesNaming, until } from '../support/leftovers.js';
-import { type ScratchDirectory, scratchDirectory } from '../support/scratch.js';
-
-/** The command line as a user has it, with a runtime directory of its own. */
-class Smartvm implements AsyncDisposable {
-  readonly #scratch: ScratchDirectory;
-
-  private constructor(scratch: ScratchDirectory) {
-    this.#scratch = scratch;
-  }
-
-  static async open(): Promise<Smartvm> {
-    const smartvm = new Smartvm(await scratchDirectory());
-    await mkdir(smartvm.runtimeDir, { mode: 0o700 });
-    return smartvm;
-  }
-
-  get runtimeDir(): string {
-    return this.#scratch.file('run');
-  }
-
-  spawn(...args: string[]): ChildProcessWithoutNullStreams {
-    return spawn(join(PACKAGE_ROOT, 'bin/smartvm'), args, {
-      env: { ...process.env, SMARTVM_RUNTIME_DIR: this.runtimeDir },
-    });
-  }
-
-  async run(args: readonly string[], input = ''): Promise<{ stdout: string; stderr: string; exitCode: number | null }> {
-    const child = this.spawn(...args);
-    const output = { stdout: '', stderr: '' };
-    child.stdout.on('data', (chunk: Buffer) => {
-      output.stdout += chunk;
-    });
-    child.stderr.on('data', (chunk: Buffer) => {
-      output.stderr += chunk;
-    });
-    child.stdin.end(input);
-    const [exitCode] = (await once(child, 'close')) as [number | null];
-    return { ...output, exitCode };
-  }
-
-  /** The VMs that have a directory. */
-  async vms(): Promise<string[]> {
-    return (await readdir(this.runtimeDir)).filter((name) => name !== '.leases');
-  }
-
-  async leftovers(): Promise<string[]> {
-    const leases = await readdir(join(this.runtimeDir, '.leases/capacity')).catch(() => []); // none has been asked for
-    return [...leases, ...(await this.vms()), ...(await processesNaming(this.runtimeDir))];
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#scratch[Symbol.asyncDispose]();
-  }
-}
+import { Smartvm } from '../support/smartvm-cli.js';
 
 describe('smartvm run', () => {
   it('prints what the command prints, ends with its exit code and leaves nothing', async () => {
@@ -81,6 +26,26 @@ describe('smartvm run', () => {
     await using smartvm = await Smartvm.open();
     const { stdout } = await smartvm.run(['run', '-i', '--', 'wc', '-c'], 'x'.repeat(100_000));
     expect(stdout).toBe('100000\n');
+  });
+
+  it('gives the command its variables, directory and user, and the guest a name', async () => {
+    await using smartvm = await Smartvm.open();
+    await writeFile(smartvm.file('env'), '# both\nA=file\nB=file\n');
+    const options = [
+      '--env-file',
+      smartvm.file('env'),
+      '-e',
+      'B=own',
+      '-w',
+      '/etc',
+      '-u',
+      'nobody',
+      '--hostname',
+      'h1',
+    ];
+    const script = 'echo $A $B; pwd; id -un; hostname';
+    const { stdout } = await smartvm.run(['run', ...options, '--', 'sh', '-c', script]);
+    expect(stdout).toBe('file own\n/etc\nnobody\nh1\n');
   });
 
   it('ends a command at its timeout with exit code 124', async () => {

@@ -18,3 +18,13 @@ export function joinStreams(child: GuestProcess, { interactive }: { interactive?
     },
   };
 }
+
+/** 0 when a signal aborts, for a race with an exit code. */
+export function aborted(signal: AbortSignal): Promise<number> {
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(0), { once: true });
+    if (signal.aborted) {
+      resolve(0);
+    }
+  });
+}

@@ -8,7 +8,10 @@ export function addWaitCommand(program: Command, exit: (code: number) => void): 
     .command('wait')
     .description('wait until VMs have ended, and print the exit code of each')
     .argument('<vm...>', 'their ids, names, or beginnings of ids')
-    .addHelpText('after', '\nA VM whose guest has shut down has 0; one whose VMM a signal ended, 128 + its number.')
+    .addHelpText(
+      'after',
+      '\nIt is that of the command that a VM was run for; else 0 where the guest has shut down; 128 + its number where a signal ended the VMM.',
+    )
     .addHelpText('after', '\nExample:\n  smartvm wait web db')
     .action(async (references: string[]) => exit(await wait(references)));
 }

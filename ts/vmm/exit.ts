@@ -5,6 +5,8 @@ import { join } from 'node:path';
 export interface VmmExit {
   readonly exitCode: number | null;
   readonly signal: string | null;
+  /** As a shell has it, of the command with which the VM ended; absent where it ended otherwise. It is the guest's word. */
+  readonly commandExitCode?: number;
   /**
    * `stopped`: a program said that it would; `timeout`, `idle-timeout`: the keeper ended it because its time was up; `owner-gone`:
    * because its owner died; `keeper-lost`: the keeper itself was killed, the VMM with it.

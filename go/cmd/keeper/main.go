@@ -58,7 +58,7 @@ func run() error {
 
 // settle opens what a keeper keeps for its VMM: the logs, and the control socket.
 func settle(o spawn.Options, vmm *vmm) (net.Listener, error) {
-	console, err := ringlog.Open(filepath.Join(o.Dir, "console.log"), o.ConsoleLimit)
+	console, err := ringlog.Open(filepath.Join(o.Dir, consoleLog), o.ConsoleLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
 			running = false
 		}
 	}
-	exit := vmm.finish(reasonOf(api.life, isOrphan))
+	exit := vmm.finish(reasonOf(api.life, isOrphan), filepath.Join(o.Dir, consoleLog))
 	if err := atomicfile.Write(filepath.Join(o.Dir, "exit.json"), exit); err != nil {
 		fmt.Fprintln(os.Stderr, "smartvm-keeper: exit.json:", err)
 	}

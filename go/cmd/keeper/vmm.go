@@ -98,15 +98,17 @@ func (v *vmm) abandon() {
 }
 
 type exitRecord struct {
-	ExitCode  *int    `json:"exitCode"`
-	Signal    *string `json:"signal"`
-	Reason    string  `json:"reason"`
-	StartedAt string  `json:"startedAt"`
-	ExitedAt  string  `json:"exitedAt"`
+	ExitCode *int    `json:"exitCode"`
+	Signal   *string `json:"signal"`
+	// Of the command with which the VM ended.
+	CommandExitCode *int   `json:"commandExitCode,omitempty"`
+	Reason          string `json:"reason"`
+	StartedAt       string `json:"startedAt"`
+	ExitedAt        string `json:"exitedAt"`
 }
 
 // finish clears up behind a VMM that has ended, closes its logs and answers exit.json's content.
-func (v *vmm) finish(reason string) []byte {
+func (v *vmm) finish(reason, consolePath string) []byte {
 	exitedAt := time.Now()
 	killOrphans(exitedAt.Add(orphanGrace))
 	for _, output := range v.outputs {
@@ -117,6 +119,7 @@ func (v *vmm) finish(reason string) []byte {
 	v.log.Close()
 	v.stdin.Close()
 	record := exitRecord{Reason: reason, StartedAt: isoTime(v.startedAt), ExitedAt: isoTime(exitedAt)}
+	record.CommandExitCode = commandExitCode(consolePath)
 	if status := v.process.Status(); status.Signaled() {
 		name := unix.SignalName(status.Signal())
 		record.Signal = &name

@@ -2,7 +2,7 @@ import type { GuestProcess } from '../../guest/types.js';
 import { type EnvironmentOptions, environmentOf } from '../environment.js';
 import { exitCodeOf, exitCodeOfRefusal } from '../process-exit.js';
 import { reportError } from '../report.js';
-import { joinStreams } from '../streams.js';
+import { aborted, joinStreams } from '../streams.js';
 import { attachTo, findLivingVm } from '../vms/attached.js';
 import { forwardSignals } from './signals.js';
 
@@ -37,7 +37,8 @@ async function follow(
 ): Promise<number> {
   using _streams = joinStreams(child, { interactive });
   signals.to(child);
-  const code = exitCodeOf(await child.wait());
+  // A process of which nothing is read any more does not say how it ended.
+  const code = await Promise.race([child.wait().then(exitCodeOf), aborted(signals.ending)]);
   return signals.exitCode ?? code;
 }
 

@@ -3,7 +3,7 @@ import { delay } from '../../util/deadline.js';
 import type { Interrupt } from '../interrupt.js';
 import { milliseconds } from '../options.js';
 import { EXIT_TIMED_OUT, exitCodeOf } from '../process-exit.js';
-import { joinStreams } from '../streams.js';
+import { aborted, joinStreams } from '../streams.js';
 
 /** Waits for the end of a command: its own, its timeout, or somebody's wish. */
 export async function follow(
@@ -17,18 +17,9 @@ export async function follow(
   const timeoutMs = milliseconds(options.timeout);
   const late = timeoutMs === undefined ? [] : [delay(timeoutMs, stops).then(() => EXIT_TIMED_OUT)];
   try {
-    const code = await Promise.race([child.wait().then(exitCodeOf), interrupted(interrupt), ...late]);
+    const code = await Promise.race([child.wait().then(exitCodeOf), aborted(interrupt.signal), ...late]);
     return interrupt.exitCode ?? code;
   } finally {
     done.abort();
   }
-}
-
-function interrupted({ signal }: Interrupt): Promise<number> {
-  return new Promise((resolve) => {
-    signal.addEventListener('abort', () => resolve(0), { once: true });
-    if (signal.aborted) {
-      resolve(0);
-    }
-  });
 }

@@ -1,6 +1,6 @@
 import { SmartVMError } from '../../errors.js';
 import type { MicroVM } from '../../vm/micro-vm.js';
-import { readRecord } from '../../vmm/registry/record-file.js';
+import { findRecord } from '../../vmm/registry/find-record.js';
 import { findVm } from './find.js';
 import { type ListedVm, listVms } from './list.js';
 
@@ -30,13 +30,8 @@ function assertAlive({ id, status, record }: ListedVm): void {
  */
 export async function attachTo(vm: ListedVm, signal?: AbortSignal): Promise<MicroVM> {
   assertAlive(vm);
-  const { id, runtimeDir } = vm;
-  const [record, { vmToAttach }] = await Promise.all([readRecord(runtimeDir), import('../../attach.js')]).catch(
-    (cause) => {
-      throw new SmartVMError('VM_NOT_FOUND', `VM ${id} has ended`, { cause, details: { id, runtimeDir } });
-    },
-  );
-  const attached = await vmToAttach({ runtimeDir, record }, {});
+  const { vmToAttach } = await import('../../attach.js');
+  const attached = await vmToAttach(await findRecord(vm.id, vm.runtimeDir), {});
   await attached.start({ signal });
   return attached;
 }

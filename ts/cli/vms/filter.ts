@@ -1,5 +1,6 @@
 import { SmartVMError } from '../../errors.js';
 import { type ListedVm, VM_STATUSES } from './list.js';
+import { exitCodeOf } from './ps-row.js';
 
 /** What a filter's key looks at; the value is what stands behind the `=`, or undefined without one. */
 export interface FilterKey<Row> {
@@ -54,7 +55,10 @@ export const VM_FILTERS: Readonly<Record<string, FilterKey<ListedVm>>> = {
   label: { matches: ({ record }, value) => hasLabel(record.labels, value), all: true },
   status: { matches: ({ status }, value) => status === value, values: VM_STATUSES },
   image: { matches: ({ record }, value) => record.image === value },
-  exited: { matches: ({ status, exit }, value) => status === 'exited' && String(exit?.exitCode) === value },
+  exited: {
+    matches: ({ status, exit }, value) =>
+      status === 'exited' && exit !== undefined && String(exitCodeOf(exit)) === value,
+  },
 };
 
 export const FILTER_HELP = Object.keys(VM_FILTERS).join(', ');

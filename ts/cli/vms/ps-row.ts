@@ -61,7 +61,10 @@ export function psRow({ id, status, record, state, exit }: ListedVm, now: number
 }
 
 /** As a shell has it of a program: 128 + the number of the signal that ended the VMM. */
-export function exitCodeOf({ exitCode, signal }: VmmExit): number | null {
+export function exitCodeOf({ exitCode, signal, commandExitCode }: VmmExit): number | null {
+  if (commandExitCode !== undefined) {
+    return commandExitCode;
+  }
   const number = signal === null ? undefined : constants.signals[signal as NodeJS.Signals];
   return number === undefined ? exitCode : 128 + number;
 }
