@@ -107,7 +107,9 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
       ...{ ended, reachable, client, console, detach, release: () => child.unref(), end },
     };
   } catch (error) {
-    child.kill('SIGKILL');
+    if (child.kill('SIGKILL')) {
+      await ended; // then what it had started is dead too, or has changed its user
+    }
     throw error;
   }
 
