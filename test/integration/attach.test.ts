@@ -147,7 +147,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs on $name', (vmm) => {
       await using manager = bench.manager({
         configs: [bench.config(bench.id())],
         detached: true,
-        dieAt: { step, when: 'after' },
+        dieAt: { step },
       });
       expect(await manager.word()).toBeUndefined();
       await smartvm.prune();
