@@ -1,4 +1,5 @@
 import { expect, vi } from 'vitest';
+import type { IMicroVMConfig } from '../../ts/config/types.js';
 import { SmartVM } from '../../ts/smartvm.js';
 import { delay } from '../../ts/util/deadline.js';
 import type { ChurnWord } from '../fixtures/churn.js';
@@ -47,22 +48,20 @@ async function expectNothingLostOrLeft(
 }
 
 /**
- * Kills a program before each change of the host that it makes on the way of a VM from nothing to nothing.
- * @returns how many there are
+ * Kills a program before each change of the host that it makes.
+ * @param order what it does, until the end of all its VMs
+ * @returns how many changes there are
  */
 export async function killAtEveryChange(
   vmm: VmmAtHand,
-  order: (bench: ManagerBench) => Omit<ManagerOrder, 'smartvm' | 'configs'>,
+  order: (bench: ManagerBench, config: IMicroVMConfig) => Promise<Omit<ManagerOrder, 'smartvm' | 'dieAt'>>,
 ): Promise<number> {
   const { taps, networkInterfaces } = tapsOf(vmm);
   await using bench = await ManagerBench.open(vmm);
   vi.stubEnv('SMARTVM_RUNTIME_DIR', bench.runtimeDir);
   for (let change = 0; ; change++) {
-    await using manager = bench.manager({
-      ...order(bench),
-      configs: [bench.config(bench.id(), { networkInterfaces })],
-      dieAt: { change },
-    });
+    const config = bench.config(bench.id(), { networkInterfaces });
+    await using manager = bench.manager({ ...(await order(bench, config)), dieAt: { change } });
     const word = await manager.word();
     expect([undefined, 'ended']).toContain(word);
     await manager.kill();

@@ -145,10 +145,12 @@ export class ManagerBench implements AsyncDisposable {
   async leftovers(taps: readonly string[] = []): Promise<string[]> {
     const names = (await readdir(this.runtimeDir)).filter((name) => !['.leases', '.reclaim.lock'].includes(name));
     const leases = ['uid', 'capacity'].map((kind) => readdir(join(this.runtimeDir, '.leases', kind)).catch(() => []));
-    const folders = (await readdir(this.scratch.path)).filter((name) => name.endsWith('.sockets'));
+    const files = await readdir(this.scratch.path);
+    const folders = files.filter((name) => name.endsWith('.sockets'));
     const sockets = await Promise.all(folders.map((folder) => readdir(this.scratch.file(folder))));
     return [
       ...names,
+      ...files.filter((name) => name.startsWith('.smartvm-')), // of snapshots
       ...(await Promise.all(leases)).flat().filter((name) => name !== '.lock'),
       ...sockets.flat(),
       ...(await this.#cgroups()),

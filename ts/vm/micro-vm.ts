@@ -260,7 +260,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
           details: { id: this.id },
         });
       }
-      return await call({ state: this.#state, process: this.vmm(), record: this.#machine?.record });
+      return await call({ state: this.#state, process: this.vmm() });
     });
   }
 

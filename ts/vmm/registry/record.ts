@@ -32,8 +32,6 @@ export interface Journal {
   readonly taps: readonly string[];
   /** Unix sockets that the VMM makes. */
   readonly sockets: readonly string[];
-  /** Folders in which the VMM writes a snapshot, until its files go to their places. */
-  readonly folders: readonly string[];
 }
 
 /** A VM as its directory's `vm.json` tells it to every program: who made it, what it is, and what it holds of the host. */
@@ -59,7 +57,7 @@ export interface VmRecord {
   readonly processes?: { readonly keeper: ProcessIdentity; readonly vmm: ProcessIdentity } | undefined;
 }
 
-export const EMPTY_JOURNAL: Journal = { taps: [], sockets: [], folders: [] };
+export const EMPTY_JOURNAL: Journal = { taps: [], sockets: [] };
 
 /** Why a record is not acted on. `newer`: another release of SmartVM wrote it. */
 export type RecordProblem = 'missing' | 'newer' | 'corrupt';
@@ -140,9 +138,8 @@ const record = object<VmRecord>(
         cgroup: rule((name) => /^[\w-]+\.\d+$/.test(name), 'must be the name of a cgroup'),
         taps: list(rule(isValidInterfaceName, 'must be the name of an interface')),
         sockets: list(path),
-        folders: list(path),
       },
-      ['taps', 'sockets', 'folders'],
+      ['taps', 'sockets'],
     ),
     processes: object<NonNullable<VmRecord['processes']>>({ keeper: identity, vmm: identity }, ['keeper', 'vmm']),
   },
