@@ -210,5 +210,5 @@ describe.skipIf(process.arch !== 'x64')('guests of a program that is killed', ()
     expect(rungs).toEqual(ids.map(() => ({ rung: 'guest' })));
     expect(await bench.leftovers()).toEqual([]);
     vi.unstubAllEnvs();
-  });
+  }, 400_000);
 });

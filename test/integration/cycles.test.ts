@@ -1,4 +1,4 @@
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, test, vi } from 'vitest';
 import { expectNoGrowth } from '../support/cycles.js';
 import { VMMS, type VmmAtHand } from '../support/toy-vm.js';
 

@@ -18,7 +18,8 @@ export async function bundleProgram(fixture: string, outfile: string): Promise<v
     // Where the package is, by which it finds its own programs; and what CommonJS packages need.
     define: { 'import.meta.url': inPackage('ts/util/package-root.ts') },
     banner: {
-      js: `import { createRequire } from 'node:module'; const require = createRequire(${inPackage('package.json')});`,
+      js: `import { createRequire } from 'node:module';
+        const [require, __dirname] = [createRequire(${inPackage('package.json')}), ${JSON.stringify(PACKAGE_ROOT)}];`,
     },
     logLevel: 'error',
   });
