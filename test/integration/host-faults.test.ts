@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { readdir, rmdir, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rmdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { defaultDataDir } from '../../ts/config/directories.js';
 import { SmartVMError } from '../../ts/errors.js';
 import { SmartVM } from '../../ts/smartvm.js';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
@@ -184,5 +185,43 @@ describe.skipIf(!CAN_RUN)('a reboot', () => {
     await Promise.all(cgroups.map((path) => rmdir(path))); // which a reboot takes along
     expect(await bench.leftovers()).toEqual([]);
     await liveOnce();
+  });
+});
+
+describe.skipIf(!CAN_RUN)('a data directory', () => {
+  const resolve = (dataDir: string) => new SmartVM({ dataDir }).imageManager.resolve('debian');
+
+  test('that is read-only serves the images that it has', async () => {
+    const image = await resolve(defaultDataDir()); // built here, should it not be there
+    const dataDir = bench.scratch.file('data');
+    await mkdir(dataDir);
+    await run('mount', ['--bind', defaultDataDir(), dataDir]);
+    try {
+      await run('mount', ['-o', 'remount,bind,ro', dataDir]);
+      expect((await resolve(dataDir)).digest).toBe(image.digest);
+    } finally {
+      await run('umount', [dataDir]);
+    }
+  });
+
+  test('in which nothing can be written fails a build with a typed error, and is as it was', async () => {
+    const dataDir = bench.scratch.file('data');
+    await using tmpfs = await mountTmpfs(dataDir);
+    const expectRefusal = async () => {
+      const before = await readdir(dataDir, { recursive: true });
+      expect(await rejectionOf(resolve(dataDir))).toBeInstanceOf(SmartVMError);
+      expect(await readdir(dataDir, { recursive: true })).toEqual(before);
+    };
+    await tmpfs.setReadOnly(true);
+    await expectRefusal();
+    await tmpfs.setReadOnly(false);
+    // Room for the folder, then for the lock, then for the folder of the build.
+    for (const inodes of [1, 2, 3, 4, 5]) {
+      await tmpfs.remount(`nr_inodes=${inodes}`);
+      expect(await rejectionOf(resolve(dataDir)), `${inodes}`).toBeInstanceOf(SmartVMError);
+      expect(
+        (await readdir(join(dataDir, 'images')).catch(() => [])).filter((name) => name.includes('building')),
+      ).toEqual([]);
+    }
   });
 });
