@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { copyFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { SmartVM } from '../../ts/smartvm.js';
 import { isAlive } from '../../ts/util/process-identity.js';
 import type { VmExit } from '../../ts/vm/exit.js';
@@ -17,7 +17,6 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs on $name', (vmm) => {
 
   beforeAll(async () => {
     bench = await ManagerBench.open(vmm);
-    vi.stubEnv('SMARTVM_RUNTIME_DIR', bench.runtimeDir);
     smartvm = new SmartVM(bench.options);
   });
 
@@ -29,7 +28,6 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs on $name', (vmm) => {
   afterAll(async () => {
     // Of a test that failed.
     await Promise.all((await smartvm.attachAll()).vms.map((vm) => vm.cleanup()));
-    vi.unstubAllEnvs();
     await bench[Symbol.asyncDispose]();
   });
 
@@ -186,7 +184,6 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs on $name', (vmm) => {
 describe.skipIf(process.arch !== 'x64')('guests of a program that is killed', () => {
   test('run on, and do for another what they did for it', async () => {
     await using bench = await ManagerBench.open(VMMS[0] as (typeof VMMS)[number]);
-    vi.stubEnv('SMARTVM_RUNTIME_DIR', bench.runtimeDir);
     const ids = [1, 2, 3, 4, 5].map((number) => bench.id(number));
     const launches = ids.map((id) => ({ id, memSizeMib: 128 }));
     await using manager = bench.manager({ launches, detached: true });
@@ -209,6 +206,5 @@ describe.skipIf(process.arch !== 'x64')('guests of a program that is killed', ()
     const rungs = await Promise.all(ids.map((id) => second.getVM(id)?.stop()));
     expect(rungs).toEqual(ids.map(() => ({ rung: 'guest' })));
     expect(await bench.leftovers()).toEqual([]);
-    vi.unstubAllEnvs();
   }, 400_000);
 });

@@ -23,7 +23,6 @@ let smartvm: SmartVM;
 
 beforeEach(async () => {
   bench = await ManagerBench.open(VMM);
-  vi.stubEnv('SMARTVM_RUNTIME_DIR', bench.runtimeDir);
   smartvm = new SmartVM(bench.options);
 });
 
@@ -31,7 +30,6 @@ afterEach(async () => {
   vi.useRealTimers();
   await Promise.all((await smartvm.attachAll()).vms.map((vm) => vm.cleanup())); // of a test that failed
   await smartvm.cleanup();
-  vi.unstubAllEnvs();
   await bench[Symbol.asyncDispose]();
 });
 

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { SmartVM } from '../../ts/smartvm.js';
 import { killAtEveryChange, killAtRandom } from '../support/kills.js';
 import type { ManagerBench } from '../support/manager.js';
@@ -6,14 +6,11 @@ import { VMMS } from '../support/toy-vm.js';
 
 /** Of QEMU, whose VMs take ten times as long, the rest is in the soak tests. */
 const KILLS = { Firecracker: 200, 'smartvm-qemu': 25 } as Record<string, number>;
-const LIMIT = 600_000;
+/** For what hangs: on a machine that is busy, a kill takes seconds. */
+const LIMIT = 1_800_000;
 
 const endIn = ({ scratch }: ManagerBench) => ({
   snapshot: { snapshotPath: scratch.file('state'), memFilePath: scratch.file('memory') },
-});
-
-afterEach(() => {
-  vi.unstubAllEnvs();
 });
 
 describe.skipIf(process.arch !== 'x64').each(VMMS)('a program with VMs on $name that is killed', (vmm) => {

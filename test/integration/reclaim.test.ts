@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { SmartVM } from '../../ts/smartvm.js';
 import { isAlive } from '../../ts/util/process-identity.js';
 import type { PruneReport } from '../../ts/vmm/registry/prune.js';
@@ -19,7 +19,6 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('what $name leaves', (vmm) =>
 
   beforeAll(async () => {
     bench = await ManagerBench.open(vmm);
-    vi.stubEnv('SMARTVM_RUNTIME_DIR', bench.runtimeDir);
     smartvm = new SmartVM(bench.options);
   });
 
@@ -29,7 +28,6 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('what $name leaves', (vmm) =>
   });
 
   afterAll(async () => {
-    vi.unstubAllEnvs();
     await bench[Symbol.asyncDispose]();
   });
 

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SocketClient } from '../../ts/firecracker/socket-client.js';
 import { SmartVM } from '../../ts/smartvm.js';
 import { endProcess } from '../../ts/util/end-process.js';
@@ -23,14 +23,12 @@ let smartvm: SmartVM;
 
 beforeEach(async () => {
   bench = await ManagerBench.open(VMM);
-  vi.stubEnv('SMARTVM_RUNTIME_DIR', bench.runtimeDir);
   smartvm = new SmartVM(bench.options);
 });
 
 afterEach(async () => {
   await smartvm.cleanup();
   await smartvm.prune();
-  vi.unstubAllEnvs();
   await bench[Symbol.asyncDispose]();
 });
 

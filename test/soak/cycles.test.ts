@@ -1,12 +1,8 @@
-import { afterEach, test, vi } from 'vitest';
+import { test } from 'vitest';
 import { expectNoGrowth } from '../support/cycles.js';
 import { VMMS, type VmmAtHand } from '../support/toy-vm.js';
 
 const CYCLES = 10_000;
-
-afterEach(() => {
-  vi.unstubAllEnvs();
-});
 
 test.skipIf(process.arch !== 'x64')(
   `making and ending ${CYCLES} VMs leaves nothing that grows`,

@@ -1,10 +1,6 @@
-import { afterEach, describe, test, vi } from 'vitest';
+import { describe, test } from 'vitest';
 import { killAtRandom } from '../support/kills.js';
 import { VMMS } from '../support/toy-vm.js';
-
-afterEach(() => {
-  vi.unstubAllEnvs();
-});
 
 describe.skipIf(process.arch !== 'x64').each(VMMS)('a program with VMs on $name', (vmm) => {
   test('that is killed at 200 moments loses nothing and leaves nothing', async () => {

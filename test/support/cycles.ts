@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { expect, vi } from 'vitest';
+import { expect } from 'vitest';
 import { SmartVM } from '../../ts/smartvm.js';
 import { tapsOf } from './kills.js';
 import { ManagerBench } from './manager.js';
@@ -31,7 +31,6 @@ const LOOKS = 10;
 export async function expectNoGrowth(vmm: VmmAtHand, cycles: number, warmUp: number): Promise<string> {
   const { taps, networkInterfaces } = tapsOf(vmm);
   await using bench = await ManagerBench.open(vmm);
-  vi.stubEnv('SMARTVM_RUNTIME_DIR', bench.runtimeDir);
   await using smartvm = new SmartVM(bench.options);
   const collect = garbageCollector();
   const cycle = async (number: number) => {

@@ -1,4 +1,4 @@
-import { expect, vi } from 'vitest';
+import { expect } from 'vitest';
 import type { IMicroVMConfig } from '../../ts/config/types.js';
 import { SmartVM } from '../../ts/smartvm.js';
 import { delay } from '../../ts/util/deadline.js';
@@ -58,7 +58,6 @@ export async function killAtEveryChange(
 ): Promise<number> {
   const { taps, networkInterfaces } = tapsOf(vmm);
   await using bench = await ManagerBench.open(vmm);
-  vi.stubEnv('SMARTVM_RUNTIME_DIR', bench.runtimeDir);
   for (let change = 0; ; change++) {
     const config = bench.config(bench.id(), { networkInterfaces });
     await using manager = bench.manager({ ...(await order(bench, config)), dieAt: { change } });
@@ -78,7 +77,6 @@ export async function killAtEveryChange(
 export async function killAtRandom(vmm: VmmAtHand, kills: number, seed: number): Promise<void> {
   const { taps, networkInterfaces } = tapsOf(vmm);
   await using bench = await ManagerBench.open(vmm);
-  vi.stubEnv('SMARTVM_RUNTIME_DIR', bench.runtimeDir);
   const random = seeded(seed);
   const [own, lasting] = [bench.id(1), bench.id(2)];
   const churn = () =>

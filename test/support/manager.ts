@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { vi } from 'vitest';
 import type { IMicroVMConfig } from '../../ts/config/types.js';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
 import { isAlive, type ProcessIdentity } from '../../ts/util/process-identity.js';
@@ -77,8 +78,10 @@ export class ManagerBench implements AsyncDisposable {
     this.scratch = scratch;
   }
 
+  /** Until its end, leases of this program are below it too. */
   static async open(vmm: VmmAtHand): Promise<ManagerBench> {
     const bench = new ManagerBench(vmm, await scratchDirectory());
+    vi.stubEnv('SMARTVM_RUNTIME_DIR', bench.runtimeDir);
     await Promise.all([
       compileToyGuest(bench.kernelImagePath),
       ...PROGRAMS.map((name) => bundleProgram(`${name}.ts`, bench.#programPath(name))),
@@ -175,6 +178,7 @@ export class ManagerBench implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    vi.unstubAllEnvs();
     await until(async () => (await processesNaming(this.scratch.path)).length === 0, 5_000, 'the end of all processes');
     await this.scratch[Symbol.asyncDispose]();
   }
