@@ -46,7 +46,7 @@ async function plantRecords(): Promise<void> {
         drives: ['rootfs', 'overlay'].map((driveId) => ({ driveId, pathOnHost: `/${driveId}`, isRootDevice: false })),
         vsock: { guestCid: 3, udsPath: join(folder, 'vmm/vsock.sock') },
       },
-      journal: { taps: [], sockets: [], folders: [] },
+      journal: { taps: [], sockets: [] },
       processes: { keeper: owner, vmm: owner },
     });
     writeFileSync(join(folder, 'vm.json'), record);

@@ -3,8 +3,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { SmartVM } from '../../ts/smartvm.js';
 import { currentProcess } from '../../ts/util/process-identity.js';
 import { renderRecord } from '../../ts/vmm/registry/record.js';
+import type { ManagerWord } from '../fixtures/manager.js';
 import { type CliResult, cli, cliOnTerminal } from '../support/cli.js';
-import { type Manager, ManagerBench } from '../support/manager.js';
+import { ManagerBench, type Program } from '../support/manager.js';
 import { sampleRecord } from '../support/record.js';
 import { scratchDirectory } from '../support/scratch.js';
 import { VMMS } from '../support/toy-vm.js';
@@ -44,7 +45,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs of other programs on $na
       .map((line) => JSON.parse(line));
 
   /** A program that has made a VM. */
-  async function program(id: string, part: { name?: string; detached?: boolean } = {}): Promise<Manager> {
+  async function program(id: string, part: { name?: string; detached?: boolean } = {}): Promise<Program<ManagerWord>> {
     const tags = { name: part.name, labels: { of: id }, image: 'toy' };
     const manager = bench.manager({ configs: [bench.config(id)], tags, detached: part.detached ?? false });
     expect(await manager.word()).toMatchObject([{ id }]);

@@ -4,45 +4,62 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { vi } from 'vitest';
 import type { IMicroVMConfig } from '../../ts/config/types.js';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
 import { isAlive, type ProcessIdentity } from '../../ts/util/process-identity.js';
 import { cgroupsNamed } from '../../ts/vmm/jail/cgroups.js';
 import { readRecord } from '../../ts/vmm/registry/record-file.js';
+import type { ChurnOrder, ChurnWord } from '../fixtures/churn.js';
 import type { ManagerOrder, ManagerWord } from '../fixtures/manager.js';
+import { bundleProgram } from './bundle.js';
 import { processesNaming, until } from './leftovers.js';
 import { type ScratchDirectory, scratchDirectory } from './scratch.js';
 import { compileToyGuest } from './toy-guest.js';
 import type { VmmAtHand } from './toy-vm.js';
 
-/** A program with VMs that can be killed. */
-export class Manager implements AsyncDisposable {
-  readonly #child: ChildProcess;
-  readonly #ended: Promise<unknown>;
+const PROGRAMS = ['manager', 'churn'] as const;
 
-  constructor(order: ManagerOrder, runtimeRoot: string) {
-    this.#child = fork(join(PACKAGE_ROOT, 'test/fixtures/manager.ts'), [JSON.stringify(order)], {
+/** A program of a test's own that can be killed. */
+export class Program<Word> implements AsyncDisposable {
+  /** All that it has said. */
+  readonly words: Word[] = [];
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<NodeJS.Signals | null>;
+
+  constructor(path: string, order: object, runtimeRoot: string) {
+    this.#child = fork(path, [JSON.stringify(order)], {
       cwd: PACKAGE_ROOT,
-      execArgv: ['--import', 'tsx'],
+      execArgv: [],
       // Leases of these programs are no others'.
       env: { ...process.env, SMARTVM_RUNTIME_DIR: runtimeRoot },
     });
-    this.#ended = once(this.#child, 'exit');
+    this.#child.on('message', (word) => this.words.push(word as Word));
+    // What it has said before its end comes behind it.
+    const ends = Promise.all([once(this.#child, 'exit'), once(this.#child, 'disconnect')]);
+    this.#ended = ends.then(([[, signal]]) => signal);
   }
 
   get pid(): number {
     return this.#child.pid ?? 0;
   }
 
-  /** Undefined when it ended itself first. */
-  async word(): Promise<ManagerWord | undefined> {
-    const said = once(this.#child, 'message').then(([word]) => word as ManagerWord);
-    return await Promise.race([said, this.#ended.then(() => undefined)]);
+  /** The first: undefined when it ended itself before. */
+  async word(): Promise<Word | undefined> {
+    const said = this.words.length > 0 ? undefined : once(this.#child, 'message');
+    await Promise.race([said, this.#ended]);
+    return this.words[0];
   }
 
-  async kill(): Promise<void> {
+  /** Tells it to begin. */
+  go(): void {
+    this.#child.send('go');
+  }
+
+  /** @returns the signal by which it has ended, now or before */
+  async kill(): Promise<NodeJS.Signals | null> {
     this.#child.kill('SIGKILL');
-    await this.#ended;
+    return await this.#ended;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -61,9 +78,14 @@ export class ManagerBench implements AsyncDisposable {
     this.scratch = scratch;
   }
 
+  /** Until its end, leases of this program are below it too. */
   static async open(vmm: VmmAtHand): Promise<ManagerBench> {
     const bench = new ManagerBench(vmm, await scratchDirectory());
-    await compileToyGuest(bench.kernelImagePath);
+    vi.stubEnv('SMARTVM_RUNTIME_DIR', bench.runtimeDir);
+    await Promise.all([
+      compileToyGuest(bench.kernelImagePath),
+      ...PROGRAMS.map((name) => bundleProgram(`${name}.ts`, bench.#programPath(name))),
+    ]);
     return bench;
   }
 
@@ -102,8 +124,16 @@ export class ManagerBench implements AsyncDisposable {
     };
   }
 
-  manager(order: Omit<ManagerOrder, 'smartvm'>): Manager {
-    return new Manager({ ...order, smartvm: this.options }, this.runtimeDir);
+  manager(order: Omit<ManagerOrder, 'smartvm'>): Program<ManagerWord> {
+    return new Program(this.#programPath('manager'), { ...order, smartvm: this.options }, this.runtimeDir);
+  }
+
+  churn(order: Omit<ChurnOrder, 'smartvm'>): Program<ChurnWord> {
+    return new Program(this.#programPath('churn'), { ...order, smartvm: this.options }, this.runtimeDir);
+  }
+
+  #programPath(name: (typeof PROGRAMS)[number]): string {
+    return this.scratch.file(`${name}.mjs`);
   }
 
   async identitiesOf(id: string): Promise<{ keeper: ProcessIdentity; vmm: ProcessIdentity }> {
@@ -118,10 +148,12 @@ export class ManagerBench implements AsyncDisposable {
   async leftovers(taps: readonly string[] = []): Promise<string[]> {
     const names = (await readdir(this.runtimeDir)).filter((name) => !['.leases', '.reclaim.lock'].includes(name));
     const leases = ['uid', 'capacity'].map((kind) => readdir(join(this.runtimeDir, '.leases', kind)).catch(() => []));
-    const folders = (await readdir(this.scratch.path)).filter((name) => name.endsWith('.sockets'));
+    const files = await readdir(this.scratch.path);
+    const folders = files.filter((name) => name.endsWith('.sockets'));
     const sockets = await Promise.all(folders.map((folder) => readdir(this.scratch.file(folder))));
     return [
       ...names,
+      ...files.filter((name) => name.startsWith('.smartvm-')), // of snapshots
       ...(await Promise.all(leases)).flat().filter((name) => name !== '.lock'),
       ...sockets.flat(),
       ...(await this.#cgroups()),
@@ -146,6 +178,7 @@ export class ManagerBench implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    vi.unstubAllEnvs();
     await until(async () => (await processesNaming(this.scratch.path)).length === 0, 5_000, 'the end of all processes');
     await this.scratch[Symbol.asyncDispose]();
   }

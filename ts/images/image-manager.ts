@@ -130,6 +130,8 @@ export class ImageManager {
       await setAside(directory, found.state, onProgress);
       await rename(bundleDirectory, directory);
       await syncDirectory(this.cacheDir);
+    } catch (cause) {
+      throw cause instanceof SmartVMError ? cause : unwritable(directory, cause as Error);
     } finally {
       await removeBuild(temporary);
     }
@@ -152,6 +154,11 @@ export class ImageManager {
         .map((path) => removeBuild(path)),
     );
   }
+}
+
+/** A disk that is full, or can only be read, and the like. */
+function unwritable(directory: string, cause: Error): SmartVMError {
+  return new SmartVMError('FILE_WRITE_FAILED', `cannot put an image into ${directory}: ${cause.message}`, { cause });
 }
 
 /** Makes room for a new bundle. A corrupt one is kept, the last of them, for whoever wants to know what happened. */

@@ -6,6 +6,7 @@ import { SmartVMError } from '../errors.js';
 import { delay, linkSignals, throwIfCanceled } from '../util/deadline.js';
 import { FLAGS_SINCE, flagPaths, vmmArguments } from '../vmm/flags.js';
 import { guestSizeOf } from '../vmm/guest-size.js';
+import { endUnnamed } from '../vmm/registry/processes.js';
 import { Telemetry } from '../vmm/telemetry.js';
 import { assertNewEnough, versionOfExecutable } from '../vmm/version.js';
 import { vmmFolder } from '../vmm/vm-folder.js';
@@ -202,7 +203,11 @@ async function startVmm(context: BootContext, signal: AbortSignal): Promise<void
   }
   const hasLogger = config.config.logger !== undefined;
   const extraArgs = [...vmmArguments(context.vmmFlags, hasLogger, confinement?.stderrPath), ...context.extraArgs];
-  const vmm = await VmmProcess.start({ id, executable, extraArgs, socketPath, runtimeDir, confinement, launcher });
+  const options = { id, executable, extraArgs, socketPath, runtimeDir, confinement, launcher };
+  const vmm = await VmmProcess.start(options).catch(async (error: unknown) => {
+    await endUnnamed(runtimeDir, recorded(context).record);
+    throw error;
+  });
   cleanup.push('api socket', () => rm(socketPath, { force: true }));
   cleanup.push('vmm', () => vmm.dispose());
   context.process = vmm;

@@ -1,5 +1,4 @@
 import { SmartVMError } from '../errors.js';
-import type { RecordFile } from '../vmm/registry/record-file.js';
 import { assertNewEnough } from '../vmm/version.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
 import { CallQueue } from './call-queue.js';
@@ -14,7 +13,6 @@ interface Called {
   readonly isStopping: () => boolean;
   /** @throws SmartVMError NO_CLIENT */
   readonly process: () => VmmProcess;
-  readonly record: () => RecordFile | undefined;
 }
 
 /** The calls of one VM: they run one after the other, in the order in which they were made. */
@@ -33,13 +31,13 @@ export class Calls {
 
   /** Runs a call when those before it have ended and the VM is then in one of these states. */
   async run<T>(name: string, states: VmState[], call: (vm: Powered) => Promise<T>): Promise<T> {
-    const { id, state, isStopping, process, record } = this.#vm;
+    const { id, state, isStopping, process } = this.#vm;
     return await this.#queue.run(async () => {
       state.assert(name, ...states);
       if (isStopping()) {
         throw new SmartVMError('INVALID_STATE', `${name}: VM ${id} is being stopped`, { details: { id } });
       }
-      return await call({ state, process: process(), record: record() });
+      return await call({ state, process: process() });
     });
   }
 

@@ -70,7 +70,6 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
       state: this.#state,
       isStopping: () => this.#stopping !== undefined,
       process: () => this.vmm(),
-      record: () => this.#machine?.record,
     });
   }
 

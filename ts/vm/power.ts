@@ -1,8 +1,8 @@
 import { type SnapshotOptions, snapshotPayload } from '../config/updates.js';
 import type { SmartVMError } from '../errors.js';
 import type { KeeperWord } from '../vmm/keeper-life.js';
-import type { RecordFile } from '../vmm/registry/record-file.js';
-import { type FolderJournal, withSnapshotOutput } from '../vmm/snapshot-output.js';
+import { snapshotJournal } from '../vmm/registry/snapshot-journal.js';
+import { withSnapshotOutput } from '../vmm/snapshot-output.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
 import type { StateReason } from './channels.js';
 import type { StateMachine, VmState } from './state.js';
@@ -18,8 +18,6 @@ export async function followOthers(vm: Powered): Promise<void> {
 export interface Powered {
   readonly state: StateMachine;
   readonly process: VmmProcess;
-  /** Of a VM that this program has started. */
-  readonly record: RecordFile | undefined;
 }
 
 interface PowerChange {
@@ -76,7 +74,7 @@ export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise
   const write = async (paths: Pick<SnapshotOptions, 'snapshotPath' | 'memFilePath'>) => {
     await vm.process.api.createSnapshot(snapshotPayload({ ...options, ...paths }), { timeoutMs });
   };
-  await withSnapshotOutput(vm.process, options, write, vm.record && folderJournal(vm.record)).catch(async (error) => {
+  await withSnapshotOutput(vm.process, options, write, snapshotJournal(vm.process.runtimeDir)).catch(async (error) => {
     failures.push(await vm.process.explain(error));
   });
   if (ran && (options.resume ?? true) && stateNow() === 'paused' && !vm.process.exit) {
@@ -85,11 +83,4 @@ export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise
   if (failures.length > 0) {
     throw failures[0];
   }
-}
-
-function folderJournal(record: RecordFile): FolderJournal {
-  return {
-    make: (folder) => record.journal({ folders: [folder] }),
-    removed: (folder) => record.strikeFolder(folder),
-  };
 }

@@ -115,12 +115,12 @@ class Staging implements AsyncDisposable {
     await assertUnshared(parent);
     const folder = join(parent, `.smartvm-${randomUUID()}`);
     await this.#journal?.make(folder);
+    this.#folders.set(parent, folder); // from here on it is undone, whole or not
     await mkdir(folder, { mode: 0o700 }).catch((cause: Error) => {
       throw new SmartVMError('FILE_WRITE_FAILED', `cannot write a snapshot into ${parent}: ${cause.message}`, {
         cause,
       });
     });
-    this.#folders.set(parent, folder);
     await lchown(folder, uid, uid);
     await this.#vmm.expose([{ path: folder, access: 'write' }]);
   }

@@ -102,6 +102,10 @@ export class VmmProcess {
     return this.#keeper.vmm.pid;
   }
 
+  get runtimeDir(): string {
+    return this.#options.runtimeDir;
+  }
+
   /** What it said when it was ready; `unknown` before. */
   get version(): string {
     return this.#version;

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"smartvm.dev/go/internal/procid"
@@ -23,13 +24,16 @@ func removeOrphan(dir string) error {
 		return err
 	}
 	var record struct {
-		Journal struct{ Taps, Sockets, Folders []string }
+		Journal struct{ Taps, Sockets []string }
 	}
 	if err := json.Unmarshal(text, &record); err != nil {
 		return fmt.Errorf("%s is left: its record: %w", dir, err)
 	}
-	if j := record.Journal; len(j.Taps)+len(j.Sockets)+len(j.Folders) > 0 {
+	if j := record.Journal; len(j.Taps)+len(j.Sockets) > 0 {
 		return nil
+	}
+	if isSnapshotUnderWay, err := hasSnapshotFolders(dir); err != nil || isSnapshotUnderWay {
+		return err
 	}
 	return removeTree(dir)
 }
@@ -53,6 +57,14 @@ func isRemovedOnExit(dir string) bool {
 	}
 	startTime, err := procid.StartTime(record.Owner.Pid)
 	return err != nil || startTime != record.Owner.StartTime
+}
+
+// hasSnapshotFolders says whether there are entries that name the folders in which a snapshot is being written.
+func hasSnapshotFolders(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	return slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
+		return strings.HasPrefix(entry.Name(), ".smartvm-")
+	}), err
 }
 
 // removeTree removes a directory, but never what is mounted in it. Nobody sees a part of it under its name.

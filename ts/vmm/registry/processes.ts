@@ -34,6 +34,15 @@ export async function endLeft(identity: ProcessIdentity): Promise<void> {
   }
 }
 
+/**
+ * Ends what a keeper has left that died before it could say whom it had started.
+ * @throws SmartVMError CLEANUP_FAILED
+ */
+export async function endUnnamed(runtimeDir: string, record: VmRecord): Promise<void> {
+  const { id, owner } = record;
+  await Promise.all((await processesLeft(record, { id, runtimeDir, owner })).map(endLeft));
+}
+
 /** The command line that every VMM has. */
 async function namesVm(pid: number, id: string): Promise<boolean> {
   const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');

@@ -73,17 +73,8 @@ export class RecordFile {
         ...entries,
         taps: [...journal.taps, ...(entries.taps ?? [])],
         sockets: [...journal.sockets, ...(entries.sockets ?? [])],
-        folders: [...journal.folders, ...(entries.folders ?? [])],
       },
     }));
-  }
-
-  /** For folders that are gone again. @throws SmartVMError FILE_WRITE_FAILED */
-  async strikeFolder(folder: string): Promise<void> {
-    await this.#write((record) => {
-      const folders = record.journal.folders.filter((path) => path !== folder);
-      return { ...record, journal: { ...record.journal, folders } };
-    });
   }
 
   /** One write after the other: each has all that those before it said. */

@@ -31,8 +31,6 @@ export interface Journal {
   readonly taps: readonly string[];
   /** Unix sockets that the VMM makes. */
   readonly sockets: readonly string[];
-  /** Folders in which the VMM writes a snapshot, until its files go to their places. */
-  readonly folders: readonly string[];
 }
 
 /** A VM as its directory's `vm.json` tells it to every program: who made it, what it is, and what it holds of the host. */
@@ -62,7 +60,7 @@ export interface VmRecord {
   readonly processes?: { readonly keeper: ProcessIdentity; readonly vmm?: ProcessIdentity | undefined } | undefined;
 }
 
-export const EMPTY_JOURNAL: Journal = { taps: [], sockets: [], folders: [] };
+export const EMPTY_JOURNAL: Journal = { taps: [], sockets: [] };
 
 /** The configuration as it may be written down. */
 export function withoutSecrets(config: Partial<IMicroVMConfig>): Partial<IMicroVMConfig> {
@@ -123,9 +121,8 @@ const record = object<VmRecord>(
         cgroup: rule((name) => /^[\w-]+\.\d+$/.test(name), 'must be the name of a cgroup'),
         taps: list(rule(isValidInterfaceName, 'must be the name of an interface')),
         sockets: list(path),
-        folders: list(path),
       },
-      ['taps', 'sockets', 'folders'],
+      ['taps', 'sockets'],
     ),
     processes: object<NonNullable<VmRecord['processes']>>({ keeper: identity, vmm: identity }, ['keeper']),
   },

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { lstat, readFile, rm, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { basename } from 'node:path';
 import { SmartVMError } from '../../errors.js';
 import { delay } from '../../util/deadline.js';
 import { currentBootId } from '../../util/process-identity.js';
@@ -13,6 +12,7 @@ import { nameLeftBy } from './names.js';
 import { removeDirectory } from './passing-folder.js';
 import { endLeft, processesLeft } from './processes.js';
 import type { Journal, VmRecord } from './record.js';
+import { journaledFolders } from './snapshot-journal.js';
 
 /** Something of a VM that is still there, and how it is undone. */
 export interface Remnant {
@@ -24,8 +24,6 @@ export interface Remnant {
 
 const LET_GO_MS = 1_000;
 const POLL_MS = 5;
-/** Folders that `createSnapshot()` makes beside the places of its files. */
-const SNAPSHOT_FOLDER = /^\.smartvm-[0-9a-f-]{36}$/;
 
 /**
  * What is left of a dead VM, in the order in which it is undone: each is proven to be the VM's, whatever has its name by now. After a
@@ -41,7 +39,7 @@ export async function remnantsOf(runtimeDir: string, record: VmRecord): Promise<
     ...processes.map((one): Remnant => ({ kind: 'process', name: `${one.pid}`, remove: () => endLeft(one) })),
     ...(sameBoot ? await devicesAndCgroups(journal) : []),
     ...(await Promise.all(sockets)).flat(),
-    ...(await Promise.all(journal.folders.map(snapshotFolder))).flat(),
+    ...(await Promise.all((await journaledFolders(runtimeDir)).map(snapshotFolder))).flat(),
     ...(await leasesOf(holder)),
     ...(await nameLeftBy(runtimeDir, record)),
     ...(existsSync(runtimeDir)
@@ -115,9 +113,7 @@ async function assertRefuses(path: string): Promise<void> {
 
 async function snapshotFolder(path: string): Promise<Remnant[]> {
   const isFolder = (await lstat(path).catch(() => undefined))?.isDirectory() ?? false;
-  return isFolder && SNAPSHOT_FOLDER.test(basename(path))
-    ? [{ kind: 'folder', name: path, remove: () => removeFolder(path) }]
-    : [];
+  return isFolder ? [{ kind: 'folder', name: path, remove: () => removeFolder(path) }] : [];
 }
 
 async function removeFolder(path: string): Promise<void> {

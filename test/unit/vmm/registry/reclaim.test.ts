@@ -11,6 +11,7 @@ import { run } from '../../../../ts/util/run.js';
 import { openLeaseDirectory } from '../../../../ts/vmm/lease-directory.js';
 import { prune } from '../../../../ts/vmm/registry/prune.js';
 import { EMPTY_JOURNAL, renderRecord, type VmRecord } from '../../../../ts/vmm/registry/record.js';
+import { snapshotJournal } from '../../../../ts/vmm/registry/snapshot-journal.js';
 import { sampleRecord } from '../../../support/record.js';
 import { type ScratchDirectory, scratchDirectory } from '../../../support/scratch.js';
 
@@ -83,13 +84,20 @@ describe('reclaiming a dead VM', () => {
     listening.close();
   });
 
-  test('removes snapshot folders that it made, and no other folder of that journal', async () => {
-    const own = scratch.file('.smartvm-12345678-1234-1234-1234-123456789012');
-    const other = scratch.file('precious');
-    await Promise.all([own, other].map((path) => mkdir(path)));
-    await plant('vm-1', { journal: { ...EMPTY_JOURNAL, folders: [own, other] } });
-    await pruneRun();
-    expect([own, other].map(existsSync)).toEqual([false, true]);
+  test('removes the folders in which its snapshots were being written, and nothing else that a link of it names', async () => {
+    const name = (number: number) => `.smartvm-12345678-1234-1234-1234-12345678901${number}`;
+    const [own, done, other] = [scratch.file(name(1)), scratch.file(name(2)), scratch.file('precious')];
+    await Promise.all([own, done, other].map((path) => mkdir(path)));
+    await writeFile(join(own, 'memory'), 'half');
+    const path = await plant('vm-1');
+    const journal = snapshotJournal(path);
+    await Promise.all([own, done].map((folder) => journal.make(folder)));
+    await journal.removed(done);
+    await symlink(other, join(path, name(3)));
+    await symlink(other, join(path, 'precious'));
+    await writeFile(join(path, name(4)), other);
+    expect((await pruneRun()).vms).toMatchObject([{ things: [{ kind: 'folder', name: own }, { kind: 'directory' }] }]);
+    expect([own, done, other].map(existsSync)).toEqual([false, true, true]);
   });
 
   test('does not follow links out of its directory', async () => {

@@ -19,7 +19,7 @@ describe('a record', () => {
       name: 'web',
       labels: { tier: 'front' },
       processes: { keeper: { pid: 1, startTime: '2', bootId: 'b' }, vmm: { pid: 3, startTime: '4', bootId: 'b' } },
-      journal: { uid: 1_900_000_001, cgroup: 'vm-1.1900000001', taps: ['tap0'], sockets: ['/tmp/a.sock'], folders: [] },
+      journal: { uid: 1_900_000_001, cgroup: 'vm-1.1900000001', taps: ['tap0'], sockets: ['/tmp/a.sock'] },
     });
     expect(parseRecord(renderRecord(record), 'vm-1')).toEqual(record);
   });
@@ -46,10 +46,11 @@ describe('a record', () => {
     ['id', 'vm-2'],
     ['owner', { pid: -1, startTime: '1', bootId: 'x' }],
     ['owner', { pid: 1, startTime: '1; rm', bootId: 'x' }],
-    ['journal', { taps: ['-x'], sockets: [], folders: [] }],
-    ['journal', { taps: [], sockets: ['relative'], folders: [] }],
-    ['journal', { taps: [], sockets: [], folders: ['/a\0b'] }],
-    ['journal', { taps: [], sockets: [], folders: [], cgroup: '../other.1' }],
+    ['journal', { taps: ['-x'], sockets: [] }],
+    ['journal', { taps: [], sockets: ['relative'] }],
+    ['journal', { taps: [], sockets: ['/a\0b'] }],
+    ['journal', { taps: [], sockets: [], folders: [] }],
+    ['journal', { taps: [], sockets: [], cgroup: '../other.1' }],
     ['unknown', 1],
   ])('with the %s %j is corrupt', async (field, value) => {
     expect(await problemIn(JSON.stringify({ ...(await sampleRecord()), [field]: value }))).toBe('corrupt');
@@ -125,14 +126,6 @@ describe('RecordFile', () => {
       journal: { uid: 7, taps: ['tap0'], sockets: names },
     });
     expect(await readdir(scratch.file('vm-1'))).toEqual(['vm.json', 'vmm']);
-  });
-
-  test('strikes out of the journal what is gone', async () => {
-    await using scratch = await scratchDirectory();
-    const file = await RecordFile.create(scratch.file('vm-1'), await sampleRecord());
-    await file?.journal({ folders: ['/a', '/b'] });
-    await file?.strikeFolder('/a');
-    expect((await readRecord(scratch.file('vm-1'))).journal.folders).toEqual(['/b']);
   });
 
   test('does not write into the directory of a later VM', async () => {
