@@ -66,7 +66,7 @@ ${rungs.join('\n')}
 
 \`launch()\` and \`createVM()\` take \`timeoutMs\`, the milliseconds of the VM's life once its start is through, and \`idleTimeoutMs\`, the
 most for which no program may have a command in its guest. At the end of either the keeper stops the VM: Ctrl-Alt-Del where the guest runs
-on x86_64, after five seconds SIGTERM, after another SIGKILL. With \`onTimeout: 'pause'\` it pauses it.
+on x86_64, after ten seconds SIGTERM, after another SIGKILL. With \`onTimeout: 'pause'\` it pauses it.
 
 - The keeper sees to it, so it holds when the program that said it is gone. If the keeper is killed, the VM goes with it.
 - \`vm.setTimeout(ms)\` gives the VM so long from now, be that more or less than it had; \`vm.setTimeout(undefined)\` takes the limit away;

@@ -1,4 +1,5 @@
 import { type SnapshotOptions, snapshotPayload } from '../config/updates.js';
+import type { KeeperWord } from '../vmm/keeper-life.js';
 import type { RecordFile } from '../vmm/registry/record-file.js';
 import { type FolderJournal, withSnapshotOutput } from '../vmm/snapshot-output.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
@@ -21,15 +22,15 @@ export interface Powered {
 
 /** From running to paused: the state in between is left on success and on failure alike. */
 export async function pauseVm(vm: Powered): Promise<void> {
-  await patchState(vm, 'pausing', 'Paused', 'paused');
+  await patchState(vm, 'pausing', 'Paused', { state: 'paused' });
 }
 
 /** From paused to running. */
 export async function resumeVm(vm: Powered): Promise<void> {
-  await patchState(vm, 'resuming', 'Resumed', 'running');
+  await patchState(vm, 'resuming', 'Resumed', { state: 'running' });
 }
 
-async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resumed', after: 'paused' | 'running') {
+async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resumed', after: KeeperWord): Promise<void> {
   const before = vm.state.state;
   vm.state.to(during);
   const leave = (to: VmState) => {
@@ -40,8 +41,8 @@ async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resum
   };
   try {
     await vm.process.api.patchVm({ state });
-    vm.process.life.tell({ state: after });
-    leave(after);
+    vm.process.life.tell(after);
+    leave(after.state);
   } catch (error) {
     leave(before);
     throw await vm.process.explain(error);
@@ -49,8 +50,8 @@ async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resum
 }
 
 /**
- * A snapshot of a VM that runs or is paused; one that ran runs on, whether the snapshot succeeded or not, unless its keeper was to pause
- * it meanwhile.
+ * A snapshot of a VM that runs or is paused; one that ran runs on, whether the snapshot succeeded or not, unless its keeper was to
+ * pause it meanwhile.
  */
 export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise<void> {
   const stateNow = (): VmState => vm.state.state;
@@ -58,7 +59,6 @@ export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise
   if (ran) {
     await pauseVm(vm);
   }
-  const { pauses } = vm.process.life;
   const failures: unknown[] = [];
   const timeoutMs = options.timeoutMs ?? SNAPSHOT_TIMEOUT_MS;
   const write = async (paths: Pick<SnapshotOptions, 'snapshotPath' | 'memFilePath'>) => {
@@ -67,9 +67,10 @@ export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise
   await withSnapshotOutput(vm.process, options, write, vm.record && folderJournal(vm.record)).catch(async (error) => {
     failures.push(await vm.process.explain(error));
   });
-  const resumes = ran && (options.resume ?? true) && vm.process.life.pauses === pauses;
-  if (resumes && stateNow() === 'paused' && !vm.process.exit) {
-    await resumeVm(vm).catch((error) => failures.push(error));
+  if (ran && (options.resume ?? true) && stateNow() === 'paused' && !vm.process.exit) {
+    await patchState(vm, 'resuming', 'Resumed', { state: 'running', afterSnapshot: true }).catch((error) =>
+      failures.push(error),
+    );
   }
   if (failures.length > 0) {
     throw failures[0];

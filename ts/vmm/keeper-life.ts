@@ -12,6 +12,8 @@ import type { VmStatus } from './registry/state.js';
 /** What a program says of a VM. The first word is that of its start, by which the limits begin. */
 export interface KeeperWord extends LifetimeOptions {
   readonly state: 'running' | 'paused' | 'stopping';
+  /** It was resumed only because it was paused for a snapshot: if its time was up meanwhile, its keeper pauses it again. */
+  readonly afterSnapshot?: boolean;
 }
 
 /** Limits to set anew; null takes one away, and what is not named stays. */
@@ -34,7 +36,6 @@ export class KeeperLife {
   #said: Promise<unknown> = Promise.resolve();
   #hearing: Promise<VmmExit | undefined> | undefined;
   #standing: KeeperEvent | undefined;
-  #pauses = 0;
 
   /** @param standing how it stands, where that is known */
   constructor(
@@ -81,11 +82,6 @@ export class KeeperLife {
     }
   }
 
-  /** How often the keeper has been heard to pause the VM because its time was up. */
-  get pauses(): number {
-    return this.#pauses;
-  }
-
   /** The keeper's events from now on, the first of which says how it stands. */
   listen(listener: (event: KeeperEvent) => void): void {
     this.#listeners.push(listener);
@@ -118,7 +114,6 @@ export class KeeperLife {
       this.#standing = { ...event, event: 'state' };
       this.#use.isLimited = event.idleTimeoutMs !== undefined;
     }
-    this.#pauses += event.action === 'pause' ? 1 : 0;
     for (const listener of this.#listeners) {
       listener(event);
     }

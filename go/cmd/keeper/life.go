@@ -28,7 +28,7 @@ const (
 
 const (
 	// How long a guest has to end on Ctrl-Alt-Del.
-	guestGrace = 5 * time.Second
+	guestGrace = 10 * time.Second
 	// A VMM that did not take the order to pause is asked again after this.
 	pauseRetry = time.Second
 )
@@ -73,14 +73,18 @@ type life struct {
 
 	mu sync.Mutex
 	// None until the start is through.
-	now       *status
+	now *status
+	// What state.json has.
+	written   status
 	ttl, idle alarm
 	idleAfter time.Duration
 	// How many say that they use the guest.
 	holds int
-	// Whether a limit has been reached at which the VM is paused, and it is not yet.
-	pausing bool
-	// Why the VM is about to end.
+	// Whether a limit has been reached at which the VM is paused, since it was last resumed; and whether that is still to do.
+	isOver, pausing bool
+	// Whether a program has said that it ends the VM. It may die over that, so the limits hold all the same.
+	isStopping bool
+	// Why the keeper is about to end the VM.
 	ending string
 }
 
@@ -93,17 +97,30 @@ func newLife(dir string) *life {
 
 // told takes the word of a program that the VM is running or paused. The first is that of the start, by which the limits
 // begin. Words of different programs may overtake each other: later ones are taken for a reason to look.
-func (l *life) told(state string, limits limits) error {
-	if first, err := l.start(state, limits); first {
+func (l *life) told(word said) error {
+	if first, err := l.start(word.State, word.limits); first {
 		return err
 	}
+	l.look(word.State)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.isStopping = false
+	if word.State == running && !word.AfterSnapshot {
+		l.isOver = false
+	} else if word.AfterSnapshot && l.isOver {
+		l.pauseSoon()
+	}
+	return nil
+}
+
+// look takes note of the state that the VMM has, or is said to have.
+func (l *life) look(state string) {
 	l.looking.Lock()
 	defer l.looking.Unlock()
 	if seen, err := l.machine.state(); err == nil {
 		state = seen
 	}
 	l.become(state)
-	return nil
 }
 
 func (l *life) start(state string, limits limits) (first bool, err error) {
@@ -208,8 +225,8 @@ func (l *life) hold() (release func(), err error) {
 func (l *life) stopping() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ending == "" {
-		l.ending = stopped
+	if !l.isStopping {
+		l.isStopping = true
 		l.publish(event{Event: "stop"})
 	}
 }
@@ -227,15 +244,20 @@ func (l *life) timeUp(alarm *alarm, cause string) {
 	}
 	if l.now.OnExpiry == "pause" {
 		l.publish(event{Event: "deadline", Cause: cause, Action: "pause"})
-		if !l.pausing {
-			l.pausing = true
-			go l.pause()
-		}
+		l.isOver = true
+		l.pauseSoon()
 		return
 	}
 	l.ending = cause
 	l.publish(event{Event: "deadline", Cause: cause, Action: "stop"})
 	l.over <- struct{}{}
+}
+
+func (l *life) pauseSoon() {
+	if !l.pausing {
+		l.pausing = true
+		go l.pause()
+	}
 }
 
 // pause pauses the VM, however long its VMM is busy with something else.
@@ -287,6 +309,9 @@ func (l *life) end(vmm *vmm) {
 func (l *life) reason() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ending == "" && l.isStopping {
+		return stopped
+	}
 	return l.ending
 }
 
@@ -323,10 +348,14 @@ func (l *life) copy() *status {
 	return &now
 }
 
-// publish writes down how it stands, and tells what has happened.
+// publish writes down how it stands, where that has changed, and tells what has happened.
 func (l *life) publish(what event) {
-	if err := atomicfile.Write(filepath.Join(l.dir, "state.json"), jsonLine(l.now)); err != nil {
-		fmt.Fprintln(os.Stderr, "smartvm-keeper: state.json:", err)
+	if l.now != nil && *l.now != l.written {
+		if err := atomicfile.WriteFleeting(filepath.Join(l.dir, "state.json"), jsonLine(l.now)); err != nil {
+			fmt.Fprintln(os.Stderr, "smartvm-keeper: state.json:", err)
+		} else {
+			l.written = *l.now
+		}
 	}
 	what.Time, what.status = isoNow(), l.copy()
 	l.events.add(what)

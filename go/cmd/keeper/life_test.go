@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -226,6 +227,24 @@ func TestTheTimeIsUp(t *testing.T) {
 	}
 }
 
+func TestAStopThatIsNotCarriedOutLeavesTheLimits(t *testing.T) {
+	k := start(t, "trap '' TERM; echo up; while :; do sleep 0.01; done")
+	vmm := playVMM(t, k, "")
+	k.waitLine("up")
+	k.call("PUT", "/state", `{"state":"stopping"}`, 204)
+	if _, err := os.Stat(filepath.Join(k.dir, "state.json")); !os.IsNotExist(err) {
+		t.Fatal("a VM that is being started has a state: ", err)
+	}
+	vmm.set("Paused")
+	k.call("PUT", "/state", `{"state":"paused","timeoutMs":60000}`, 204)
+	k.call("PUT", "/state", `{"state":"stopping"}`, 204)
+	k.call("PUT", "/limits", `{"timeoutMs":100}`, 204)
+	k.wait()
+	if exit := k.exitFile(); exit.Reason != timeout {
+		t.Fatalf("%+v", exit)
+	}
+}
+
 func TestAPausedGuestIsNotAsked(t *testing.T) {
 	k := start(t, "trap '' TERM; echo up; while :; do sleep 0.01; done")
 	vmm := playVMM(t, k, "")
@@ -242,8 +261,7 @@ func TestAPausedGuestIsNotAsked(t *testing.T) {
 
 func TestALimitIsSetAnewAndRemoved(t *testing.T) {
 	k := start(t, "trap '' TERM; echo up; while :; do sleep 0.01; done")
-	vmm := playVMM(t, k, "")
-	vmm.refuses = func(string) bool { return true }
+	playVMM(t, k, "")
 	k.waitLine("up")
 	follows := k.follow("")
 	k.call("PUT", "/state", `{"state":"running","timeoutMs":60000}`, 204)
@@ -261,8 +279,10 @@ func TestALimitIsSetAnewAndRemoved(t *testing.T) {
 	if event := follows.next("deadline"); event["cause"] != timeout {
 		t.Fatal(event)
 	}
+	// The guest takes its time.
 	k.call("PUT", "/limits", `{"timeoutMs":60000}`, 409)
 	k.call("GET", "/hold", "", 409)
+	syscall.Kill(k.VMMPid, syscall.SIGKILL)
 	k.wait()
 }
 
@@ -284,6 +304,11 @@ func TestTheTimeIsUpAndTheVMIsPaused(t *testing.T) {
 		t.Fatal(event)
 	}
 	k.call("GET", "/hold", "", 409)
+	// It is not a snapshot's to resume it.
+	vmm.set("Running")
+	k.call("PUT", "/state", `{"state":"running","afterSnapshot":true}`, 204)
+	follows.next("resume")
+	follows.next("pause")
 	// One that is resumed has no limit of that kind any more.
 	vmm.set("Running")
 	k.call("PUT", "/state", `{"state":"running"}`, 204)
@@ -297,7 +322,7 @@ func TestTheTimeIsUpAndTheVMIsPaused(t *testing.T) {
 	follows.next("limits")
 	follows.next("deadline")
 	follows.next("pause")
-	if len(vmm.heard()) != 3 {
+	if len(vmm.heard()) != 4 {
 		t.Fatal(vmm.heard())
 	}
 }

@@ -59,6 +59,8 @@ func (l limits) check() error {
 // said is what a program says of its VM.
 type said struct {
 	State string `json:"state"`
+	// It runs only because it did before a snapshot.
+	AfterSnapshot bool `json:"afterSnapshot"`
 	limits
 }
 
@@ -84,7 +86,7 @@ func (a *api) take(body said) error {
 		a.life.stopping()
 		return nil
 	}
-	return a.life.told(body.State, body.limits)
+	return a.life.told(body)
 }
 
 // readSaid reads a body, which may be empty.

@@ -9,8 +9,8 @@ import (
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "exit.json")
-	for _, content := range []string{"first", "2"} {
-		if err := Write(path, []byte(content)); err != nil {
+	for content, write := range map[string]func(string, []byte) error{"first": Write, "2": WriteFleeting} {
+		if err := write(path, []byte(content)); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != content {
