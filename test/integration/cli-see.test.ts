@@ -5,6 +5,7 @@ import { currentProcess } from '../../ts/util/process-identity.js';
 import { renderRecord } from '../../ts/vmm/registry/record.js';
 import type { ManagerWord } from '../fixtures/manager.js';
 import { type CliResult, cli, cliOnTerminal } from '../support/cli.js';
+import { until } from '../support/leftovers.js';
 import { ManagerBench, type Program } from '../support/manager.js';
 import { sampleRecord } from '../support/record.js';
 import { scratchDirectory } from '../support/scratch.js';
@@ -30,6 +31,8 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs of other programs on $na
     const { vms } = await smartvm.attachAll();
     await Promise.all(vms.map((vm) => vm.cleanup()));
     await smartvm.prune();
+    // Who held the lock in which things are undone may be about to end.
+    await until(async () => (await bench.leftovers()).length === 0, 5_000, 'the end of all').catch(() => undefined);
     expect(await bench.leftovers()).toEqual([]);
   });
   afterAll(async () => {

@@ -14,26 +14,32 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
 }
 
 async function inspect(references: readonly string[], format: string | undefined): Promise<number> {
-  const [{ printableJson }, { forEach }, { parseFormat, renderRows }, { findVm }, inspection, list, output, style] =
-    await Promise.all([
-      import('./printable.js'),
-      import('./vms/each.js'),
-      import('./vms/format.js'),
-      import('./vms/find.js'),
-      import('./vms/inspection.js'),
-      import('./vms/list.js'),
-      import('./vms/output.js'),
-      import('./vms/style.js'),
-    ]);
+  const [
+    { printableJson },
+    { forEach },
+    { parseFormat, renderRows },
+    { findVm },
+    { inspectVm },
+    { listVms },
+    { printLines },
+    { styleOf },
+  ] = await Promise.all([
+    import('./printable.js'),
+    import('./vms/each.js'),
+    import('./vms/format.js'),
+    import('./vms/find.js'),
+    import('./vms/inspection.js'),
+    import('./vms/list.js'),
+    import('./vms/output.js'),
+    import('./vms/style.js'),
+  ]);
   const rowFormat = parseFormat(format);
-  const vms = list.listVms();
+  const vms = listVms();
   const found: object[] = [];
   const exitCode = await forEach(references, async (reference) => {
-    found.push(await inspection.inspectVm(findVm(vms, reference)));
+    found.push(await inspectVm(findVm(vms, reference)));
   });
   const lines =
-    rowFormat.kind === 'table'
-      ? [printableJson(found, 2)]
-      : renderRows(rowFormat, [], found, style.styleOf(process.stdout));
-  return (await output.printLines(lines)) || exitCode;
+    rowFormat.kind === 'table' ? [printableJson(found, 2)] : renderRows(rowFormat, [], found, styleOf(process.stdout));
+  return (await printLines(lines)) || exitCode;
 }
