@@ -150,6 +150,7 @@ describe('smartvm run --detach', () => {
     const id = stdout.trim();
     await ended(smartvm, id);
     expect(await consoleOf(smartvm, id)).toContain('done\nsmartvm-agent: the command has ended with exit code 3\n');
+    expect(await smartvm.run(['wait', 'job'])).toEqual({ stdout: '3\n', stderr: '', exitCode: 0 });
     const refused = await smartvm.run(['exec', 'job', 'true']);
     expect(refused).toMatchObject({ exitCode: 125, stderr: expect.stringContaining('does not start again') });
     expect(await smartvm.run(['rm', 'job'])).toEqual({ stdout: 'job\n', stderr: '', exitCode: 0 });
