@@ -25,6 +25,7 @@ type agent struct {
 	children   *reaper.Reaper
 	transports *transports
 	root       *boot.Root
+	network    network
 	ctrlAltDel <-chan os.Signal
 	// Takes the reboot(2) command of a shutdown.
 	stop chan int
@@ -42,6 +43,7 @@ func start() (*agent, error) {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	a.config = config
+	a.network.mu.Lock()
 	// Before anything asks for random bytes.
 	if err := boot.SeedRandom(config.Seed); err != nil {
 		return nil, fmt.Errorf("random seed: %w", err)
@@ -90,12 +92,12 @@ func (a *agent) bring() error {
 		return err
 	}
 	// What has no name yet cannot be set up, but the host can still reach the guest and look.
-	if err := boot.SetUpNetwork(&a.config.Network); err != nil {
-		fmt.Fprintln(os.Stderr, "smartvm-agent:", err)
-	}
+	status := boot.SetUpNetwork(&a.config.Network)
 	if err := a.bootRoot(); err != nil {
 		return err
 	}
+	a.network.keep(status, a.network.names.Boot(a.config.Hostname, &a.config.Network))
+	a.network.mu.Unlock()
 	close(ready)
 	// Programs that are to listen on vsock must find it there, but nobody waits for it.
 	go func() { warn(a.transports.loadLoopback()) }()

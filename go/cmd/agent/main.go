@@ -71,7 +71,7 @@ func (a *agent) bootRoot() error {
 	if err := boot.MountDevices(); err != nil {
 		return err
 	}
-	overlaid := false
+	a.network.names = boot.Names{Etc: "/etc", Run: "/run/smartvm"}
 	if a.config.Root != nil {
 		root, err := boot.MountRoot(a.config.Root, a.modules)
 		if err != nil {
@@ -80,9 +80,9 @@ func (a *agent) bootRoot() error {
 		if err := root.Switch(); err != nil {
 			return fmt.Errorf("root file system: %w", err)
 		}
-		a.root, overlaid = root, root.Overlaid
+		a.root, a.network.names.Own = root, root.Overlaid
 	}
 	boot.MountVolatile()
-	boot.WriteIdentity("/etc", a.config, overlaid)
+	boot.WriteMachineID("/etc/machine-id")
 	return nil
 }

@@ -24,6 +24,7 @@ func (a *agent) requests() map[string]sshd.GlobalRequest {
 	return map[string]sshd.GlobalRequest{
 		"info@smartvm.dev":     info,
 		"clock@smartvm.dev":    clock,
+		"network@smartvm.dev":  a.setNetwork,
 		"shutdown@smartvm.dev": a.shutdown,
 	}
 }

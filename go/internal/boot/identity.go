@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"smartvm.dev/go/internal/guestconfig"
 )
 
 // SeedRandom credits seed to the kernel's random pool and makes the generator take it up at once: a clone of a snapshot
@@ -49,35 +48,8 @@ func AdvanceClock(ms int64) error {
 	return SetClock(ms)
 }
 
-// WriteIdentity writes the files under etc that make this VM itself. Those of a layer of its own are replaced, others
-// only made where they are missing; a read-only root keeps what it has.
-func WriteIdentity(etc string, config *guestconfig.Config, own bool) {
-	os.MkdirAll(etc, 0o755)
-	if config.Hostname != "" {
-		put(etc+"/hostname", config.Hostname+"\n", own)
-		put(etc+"/hosts", hosts(config.Hostname), own)
-	}
-	if len(config.Network.DNS) > 0 {
-		put(etc+"/resolv.conf", "nameserver "+strings.Join(config.Network.DNS, "\nnameserver ")+"\n", own)
-	}
-	writeMachineID(etc + "/machine-id")
-}
-
-func hosts(hostname string) string {
-	return "127.0.0.1\tlocalhost\n127.0.1.1\t" + hostname + "\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-}
-
-func put(path, content string, replace bool) {
-	if _, err := os.Stat(path); err == nil && !replace {
-		return
-	}
-	// Often a symbolic link to what a resolver that does not run here would write.
-	os.Remove(path)
-	os.WriteFile(path, []byte(content), 0o644)
-}
-
-// writeMachineID gives a system that has none an id of its own (machine-id(5)).
-func writeMachineID(path string) {
+// WriteMachineID gives a system that has none an id of its own (machine-id(5)).
+func WriteMachineID(path string) {
 	old, err := os.ReadFile(path)
 	if id := strings.TrimSpace(string(old)); err == nil && id != "" && id != "uninitialized" {
 		return

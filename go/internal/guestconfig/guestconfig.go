@@ -55,8 +55,9 @@ type Overlay struct {
 	FSType string `json:"fsType"`
 }
 
-// Network is what the guest sets up once; it runs no DHCP client.
+// Network is what the guest sets up at boot, and anew when it is asked to; it runs no DHCP client.
 type Network struct {
+	// Interfaces are in the order of precedence of their gateways.
 	Interfaces []Interface `json:"interfaces"`
 	DNS        []string    `json:"dns"`
 }
@@ -64,10 +65,14 @@ type Network struct {
 // Interface is found by its MAC address.
 type Interface struct {
 	MAC string `json:"mac"`
-	// Addresses are in CIDR notation.
+	// NewMAC is what the address is to become: that of a machine out of a snapshot is still its twin's.
+	NewMAC string `json:"newMac"`
+	// Addresses are in CIDR notation. Without any, those that the interface has are left alone.
 	Addresses []string `json:"addresses"`
-	Gateway   string   `json:"gateway"`
-	MTU       int      `json:"mtu"`
+	// Gateways are of default routes, at most one for each version of IP.
+	Gateways []string `json:"gateways"`
+	// MTU in bytes; 0 leaves it as it is.
+	MTU int `json:"mtu"`
 }
 
 // Read reads and checks a configuration of at most 1 MiB.

@@ -19,12 +19,12 @@ func read(t *testing.T, content string) (*Config, error) {
 func TestRead(t *testing.T) {
 	config, err := read(t, `{"protocol":1,"id":"a","hostname":"web","later":{"x":[1]},
 		"root":{"device":"/dev/vda","readOnly":true,"overlay":{"device":"tmpfs"}},"seed":"AAEC","timeMs":1790000000000,
-		"network":{"interfaces":[{"mac":"02:00:00:00:00:01","addresses":["172.30.0.2/24"],"gateway":"172.30.0.1"}]}}`)
+		"network":{"interfaces":[{"mac":"02:00:00:00:00:01","addresses":["172.30.0.2/24"],"gateways":["172.30.0.1"]}]}}`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if config.Root.Overlay.Device != "tmpfs" || string(config.Seed) != "\x00\x01\x02" || config.TimeMs != 1790000000000 ||
-		config.Network.Interfaces[0].Gateway != "172.30.0.1" {
+		config.Network.Interfaces[0].Gateways[0] != "172.30.0.1" {
 		t.Fatalf("%+v", config)
 	}
 }
