@@ -29,6 +29,8 @@ export const ERROR_CODES = {
   EXEC_OUTPUT_LIMIT: 'A command wrote more than `maxOutputBytes`; its process group was ended.',
   EXEC_TIMEOUT: 'A command in the guest ran longer than its `timeoutMs`; its process group was ended.',
   FILE_WRITE_FAILED: 'A file of SmartVM could not be written; the cause has the system error.',
+  GUEST_NETWORK_FAILED:
+    'The guest could not set up its network as it was told to. `details.problems` says what of it, and why.',
   IMAGE_BUILD_FAILED: 'An image could not be built. The message has the tail of what the build tool said.',
   IMAGE_KERNEL_UNSUPPORTED: 'A kernel cannot boot on this VMM. The message names kernels that can.',
   IMAGE_UNKNOWN: 'No image of that name. The message lists those there are.',

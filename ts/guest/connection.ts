@@ -6,6 +6,7 @@ import { throwIfCanceled } from '../util/deadline.js';
 import { detachedStart } from './detached.js';
 import { collect, commandVector } from './exec.js';
 import type { VmKeys } from './keys.js';
+import { type GuestInterfaceStatus, type GuestNetworkChange, interfacesOf } from './network.js';
 import { SshProcess, spawnRequest } from './process.js';
 import type {
   DialOptions,
@@ -122,6 +123,14 @@ export class GuestConnection implements Guest {
    */
   async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     return await collect(this.spawn(commandVector(command, options.shell), options), options);
+  }
+
+  /**
+   * Sets the guest's network up anew, or, without a change, waits until it is set up.
+   * @throws SmartVMError GUEST_NETWORK_FAILED, AGENT_FAILED, AGENT_UNREACHABLE
+   */
+  async network(change?: GuestNetworkChange): Promise<readonly GuestInterfaceStatus[]> {
+    return interfacesOf(await this.#control('network', change ?? {}));
   }
 
   /** Asks the guest to end itself in order. `reboot` ends a Firecracker on x86, where a power-off does not. */

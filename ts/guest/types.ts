@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import type { SmartVMError } from '../errors.js';
+import type { GuestInterfaceStatus, GuestNetworkChange } from './network.js';
 
 export interface SpawnOptions {
   /** Working directory in the guest. Default: the VM's `cwd`, else the user's home. */
@@ -72,6 +73,11 @@ export interface Guest {
    */
   spawnDetached(argv: readonly string[], options?: SpawnDetachedOptions): Promise<() => void>;
   exec(command: string | readonly string[], options?: ExecOptions): Promise<ExecResult>;
+  /**
+   * Sets the guest's network up anew, or, without a change, waits until it is set up. What is there already stays.
+   * @throws SmartVMError GUEST_NETWORK_FAILED, AGENT_FAILED, AGENT_UNREACHABLE
+   */
+  network(change?: GuestNetworkChange): Promise<readonly GuestInterfaceStatus[]>;
   /** Asks the guest to end itself in order. */
   shutdown(mode: 'reboot' | 'poweroff'): Promise<void>;
   /** Ends the connection; whoever waits for something of the guest is told the reason. */

@@ -1,4 +1,5 @@
 import type { SmartVMError } from '../errors.js';
+import type { GuestInterfaceStatus, GuestNetworkChange } from '../guest/network.js';
 import type {
   ExecOptions,
   ExecResult,
@@ -52,6 +53,10 @@ export class GuestInUse implements Guest {
     } finally {
       end();
     }
+  }
+
+  async network(change?: GuestNetworkChange): Promise<readonly GuestInterfaceStatus[]> {
+    return await this.#guest.network(change);
   }
 
   async shutdown(mode: 'reboot' | 'poweroff'): Promise<void> {

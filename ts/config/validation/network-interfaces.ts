@@ -4,7 +4,7 @@ import { type Check, integer, list, object, reportDuplicates, rule } from './che
 import { rateLimiter } from './rate-limiter.js';
 
 /** Linux gives an interface whose address is a group's or all zeros a random one instead. */
-function isUnicastMac(mac: string): boolean {
+export function isUnicastMac(mac: string): boolean {
   const wellFormed = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac);
   return wellFormed && (Number.parseInt(mac.slice(0, 2), 16) & 1) === 0 && mac !== '00:00:00:00:00:00';
 }
