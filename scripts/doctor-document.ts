@@ -4,13 +4,16 @@ import type { Area } from '../ts/doctor/finding.js';
 const AREAS: Readonly<Record<Area, string>> = {
   host: `## The host
 
-What VMs and their networks need of the kernel.`,
+What VMs need of the kernel.`,
   tools: `## The programs
 
 The VMMs and what belongs to them.`,
   directories: `## The directories
 
 Where images are kept and VMs run, as \`SMARTVM_DATA_DIR\` and \`SMARTVM_RUNTIME_DIR\` say.`,
+  network: `## The network
+
+What stands between VMs and the networks they are in, on the host.`,
   production: `## Production hosts
 
 What Firecracker's developers advise for hosts that several tenants share.`,

@@ -9,6 +9,7 @@ const AREAS: Readonly<Record<Area, string>> = {
   host: 'Host',
   tools: 'Programs',
   directories: 'Directories',
+  network: 'Network',
   production: 'Production hosts',
   vms: 'VMs',
 };

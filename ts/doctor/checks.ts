@@ -1,5 +1,6 @@
 import { DIRECTORY_CHECKS } from './checks/directories.js';
 import { HOST_CHECKS } from './checks/host.js';
+import { NETWORK_CHECKS } from './checks/network.js';
 import { PROCESSOR_CHECKS } from './checks/processor.js';
 import { PRODUCTION_CHECKS } from './checks/production.js';
 import { TOOL_CHECKS } from './checks/tools.js';
@@ -11,6 +12,7 @@ export const CHECKS: readonly Check[] = [
   ...HOST_CHECKS,
   ...TOOL_CHECKS,
   ...DIRECTORY_CHECKS,
+  ...NETWORK_CHECKS,
   ...PROCESSOR_CHECKS,
   ...PRODUCTION_CHECKS,
   ...VM_CHECKS,

@@ -1,6 +1,6 @@
 import type { Host } from './host.js';
 
-export type Area = 'host' | 'tools' | 'directories' | 'production' | 'vms';
+export type Area = 'host' | 'tools' | 'directories' | 'network' | 'production' | 'vms';
 
 /**
  * `fail`: it stops SmartVM from working, or breaks the wall around VMs for anybody. `warn`: it weakens that wall on a host

@@ -125,14 +125,6 @@ const FAULTS: Fault[] = [
     detail: /up to level 6/,
     remedy: /quiet loglevel=1/,
   },
-  {
-    what: 'no forwarding',
-    id: 'ip-forward',
-    plant: plant('/proc/sys/net/ipv4/ip_forward', '0\n'),
-    verdict: 'info',
-    detail: /^off/,
-    remedy: /sysctl/,
-  },
 ];
 
 /** What only root can plant, or what matters to root alone. */

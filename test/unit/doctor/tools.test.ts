@@ -35,14 +35,6 @@ const FAULTS: Fault[] = [
     remedy: /modprobe tun/,
   },
   {
-    what: 'no nft',
-    id: 'nftables',
-    plant: remove('/usr/bin/nft'),
-    verdict: 'warn',
-    detail: /not installed/,
-    remedy: /apt-get install nftables/,
-  },
-  {
     what: 'no KVM, where Firecracker was named',
     id: 'kvm',
     plant: remove('/dev/kvm'),

@@ -1,5 +1,3 @@
-import { isSmartVMError } from '../../errors.js';
-import { run } from '../../util/run.js';
 import { type Check, fail, info, ok, type Result, warn } from '../finding.js';
 import type { Host } from '../host.js';
 import { programsOf } from '../programs.js';
@@ -27,16 +25,7 @@ export const HOST_CHECKS: readonly Check[] = [
     about: 'VMMs run jailed, each as a user of its own: only root can do that. It warns every other user.',
     run: async (host) => checkJail(host),
   },
-  {
-    id: 'nftables',
-    area: 'host',
-    title: 'nftables',
-    about: '`nft` is installed and may list the tables: networks of VMs need it.',
-    run: checkNftables,
-  },
 ];
-
-const NFT_TIMEOUT_MS = 5_000;
 
 async function checkKvm(host: Host): Promise<Result> {
   const [problem, { vmm }] = await Promise.all([kvmProblem(host), programsOf(host)]);
@@ -70,24 +59,4 @@ async function checkTap(host: Host): Promise<Result> {
   return code === 'EACCES' || code === 'EPERM'
     ? warn('/dev/net/tun cannot be opened by this user: VMs get no network', 'chmod 0666 /dev/net/tun')
     : warn(`/dev/net/tun cannot be opened (${code}): VMs get no network`, 'modprobe tun');
-}
-
-async function checkNftables(host: Host): Promise<Result> {
-  const nft = (await host.which('nft')) ?? ((await host.isExecutable('/usr/sbin/nft')) ? '/usr/sbin/nft' : undefined);
-  if (nft === undefined) {
-    return warn('nft is not installed: VMs get no network', 'apt-get install nftables');
-  }
-  if (!host.isRoot) {
-    return info(`${nft} is installed; only root can use it`);
-  }
-  try {
-    await run(host.at(nft), ['list', 'tables'], { signal: AbortSignal.timeout(NFT_TIMEOUT_MS) });
-    return ok(`${nft} lists the tables`);
-  } catch (error) {
-    const why = isSmartVMError(error) ? error.message : String(error);
-    return warn(
-      `${nft} cannot list the tables: ${why}`,
-      'a kernel with nf_tables, and CAP_NET_ADMIN: modprobe nf_tables',
-    );
-  }
 }

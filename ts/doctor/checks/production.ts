@@ -50,14 +50,6 @@ export const PRODUCTION_CHECKS: readonly Check[] = [
     source: `${DOCS}/prod-host-setup.md#logging-and-performance`,
     run: checkKernelLog,
   },
-  {
-    id: 'ip-forward',
-    area: 'production',
-    title: 'IP forwarding',
-    about: '`net.ipv4.ip_forward` is on: without it, VMs with a network reach this host and no other.',
-    source: `${DOCS}/network-setup.md`,
-    run: checkIpForward,
-  },
 ];
 
 async function checkKsm(host: Host): Promise<Result> {
@@ -158,11 +150,4 @@ async function checkKernelLog(host: Host): Promise<Result> {
   const detail = `the kernel writes messages up to level ${level - 1} to its console`;
   const remedy = 'quiet loglevel=1 on the kernel command line; until the next boot: sysctl kernel.printk=1';
   return vmm === 'firecracker' ? warn(detail, remedy) : info(detail, remedy);
-}
-
-async function checkIpForward(host: Host): Promise<Result> {
-  const on = await host.read('/proc/sys/net/ipv4/ip_forward');
-  return on === '1'
-    ? ok('on')
-    : info('off: VMs with a network reach this host and no other', 'sysctl net.ipv4.ip_forward=1');
 }
