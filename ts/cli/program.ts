@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   install: async () => (await import('./install.js')).addInstallCommand,
   kill: async () => (await import('./kill.js')).addKillCommand,
   logs: async () => (await import('./logs.js')).addLogsCommand,
+  network: async () => (await import('./network.js')).addNetworkCommand,
   pause: async () => (await import('./pause.js')).addPauseCommand,
   prune: async () => (await import('./prune.js')).addPruneCommand,
   ps: async () => (await import('./ps.js')).addPsCommand,

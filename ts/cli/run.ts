@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { EGRESS_HELP } from './network/egress-help.js';
 import { collect, integer, seconds } from './options.js';
 import type { RunOptions } from './run/launch.js';
 
@@ -13,10 +14,13 @@ the command runs.
 A detached VM ends with its command, whose output 'smartvm logs' shows; without a command it runs until it is
 stopped. What is left of it then goes with 'smartvm rm' or 'smartvm prune', or with --rm at once.
 
+A VM is in no network unless one of --network, --publish, --egress, --dns and --ip is given; then, in 'default'.
+
 Examples:
   smartvm run --memory 512 -- uname -a
   smartvm run -d --name web -e PORT=8080 -- python3 -m http.server
-  smartvm run -d --rm --ttl 3600`;
+  smartvm run -d --rm --ttl 3600
+  smartvm run -d --name site -p 8080:80 --egress none -- python3 -m http.server 80`;
 
 export function addRunCommand(program: Command, exit: (code: number) => void): void {
   program
@@ -40,6 +44,19 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option('-w, --workdir <path>', 'directory in which commands run that name none')
     .option('-u, --user <user>', 'user for commands that name none: a name, uid or uid:gid of the guest')
     .option('--hostname <name>', "the guest's name for itself; the id, where there is none")
+    .option(
+      '--network <name>',
+      "network to be in, 'default' or one of 'smartvm network ls'; can be given several times",
+      collect,
+    )
+    .option(
+      '-p, --publish <port>',
+      'port of the host that leads to one of the guest: [ip:][hostPort:]guestPort[/udp]; can be given several times',
+      collect,
+    )
+    .option('--egress <rule>', EGRESS_HELP, collect)
+    .option('--dns <ip>', 'name server; can be given several times', collect)
+    .option('--ip <ip>', 'address in the first network; one of IPv4 and one of IPv6 can be given', collect)
     .option('--ttl <seconds>', 'end the VM after this many seconds, whatever becomes of this program', seconds)
     .option('--timeout <seconds>', 'end the command after this many seconds, with exit code 124', seconds)
     .option('--queue <seconds>', 'wait up to this many seconds where the host has no room for the VM', seconds)

@@ -2,9 +2,6 @@ import { assertEgress, type Egress, type EgressRule, parsePorts } from '../../co
 import { quote } from '../../config/ids.js';
 import { SmartVMError } from '../../errors.js';
 
-export const EGRESS_HELP =
-  "where to the guest may connect: 'none', 'internet', or rules such as allow=10.0.0.0/8,tcp,443 and deny=any; can be given several times, and the first rule that matches decides";
-
 const RULE = "is neither 'none', 'internet' nor a rule such as allow=10.0.0.0/8,tcp,443,8000-8999";
 const PROTOCOLS: readonly string[] = ['tcp', 'udp', 'icmp'];
 

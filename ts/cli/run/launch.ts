@@ -4,6 +4,7 @@ import { SmartVM } from '../../smartvm.js';
 import type { MicroVM } from '../../vm/micro-vm.js';
 import { type EnvironmentOptions, environmentOf, labelsOf } from '../environment.js';
 import { type Interrupt, watchInterrupts } from '../interrupt.js';
+import { egressOf } from '../network/egress.js';
 import { milliseconds } from '../options.js';
 import { printable } from '../printable.js';
 import { exitCodeOfRefusal } from '../process-exit.js';
@@ -23,6 +24,11 @@ export interface RunOptions extends EnvironmentOptions {
   workdir?: string;
   user?: string;
   hostname?: string;
+  network?: readonly string[];
+  publish?: readonly string[];
+  egress?: readonly string[];
+  dns?: readonly string[];
+  ip?: readonly string[];
   ttl?: number;
   timeout?: number;
   queue?: number;
@@ -69,6 +75,11 @@ function launchOptions(options: RunOptions, signal: AbortSignal): LaunchOptions 
     env: environmentOf(options),
     user: options.user,
     cwd: options.workdir,
+    network: options.network,
+    publish: options.publish,
+    egress: egressOf(options.egress),
+    dns: options.dns,
+    ip: options.ip,
     timeoutMs: milliseconds(options.ttl),
     queueMs: milliseconds(options.queue),
     signal,
