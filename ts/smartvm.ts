@@ -21,6 +21,7 @@ import { type LaunchOptions, launchConfig, prepareFiles } from './launch.js';
 import { NetworkManager } from './network/network-manager.js';
 import { linkSignals } from './util/deadline.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
+import { currentProcess } from './util/process-identity.js';
 import { assertSocketPath } from './util/socket-path.js';
 import { MicroVM } from './vm/micro-vm.js';
 import type { MicroVMOptions } from './vm/types.js';
@@ -170,7 +171,9 @@ export class SmartVM implements AsyncDisposable {
     assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
-    const image = await this.imageManager.resolve(options.image ?? 'debian', { signal, onProgress });
+    const holder = { id, runtimeDir: directory, owner: await currentProcess() };
+    await using held = await this.imageManager.hold(options.image ?? 'debian', holder, { signal, onProgress });
+    const { image } = held;
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
       name: options.name,
       labels: options.labels,
@@ -231,7 +234,9 @@ export class SmartVM implements AsyncDisposable {
    * @throws SmartVMError DIRECTORY_UNSAFE, TOOL_MISSING, TOOL_FAILED
    */
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
-    return await prune(this.#runtimeDir, options);
+    const report = await prune(this.#runtimeDir, options); // first: images may be those of dead VMs
+    const parts = await this.imageManager.prune(options);
+    return { ...report, others: [...report.others, ...parts.map(({ path }) => imagePart(path))] };
   }
 
   /**
@@ -277,6 +282,8 @@ export class SmartVM implements AsyncDisposable {
     vm.on('released', () => this.#vms.get(vm.id) === vm && this.#vms.delete(vm.id));
   }
 }
+
+const imagePart = (name: string) => ({ kind: 'image-part', name }) as const;
 
 function newId(): string {
   return `vm-${randomBytes(5).toString('hex')}`;
