@@ -95,7 +95,11 @@ export class SmartVM implements AsyncDisposable {
     const dataDir = options.dataDir ?? defaultDataDir();
     const arch = options.arch ?? hostArch();
     this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch });
-    this.baseImageManager = new BaseImageManager({ cacheDir: join(dataDir, 'base-images'), arch });
+    this.baseImageManager = new BaseImageManager({
+      cacheDir: join(dataDir, 'base-images'),
+      arch,
+      runtimeDir: this.#runtimeDir,
+    });
     this.#capacity = options.capacity === false ? undefined : new HostCapacity(options.capacity);
     this.networkManager = new NetworkManager({
       ...(options.subnet === undefined ? {} : { subnet: options.subnet }),
@@ -235,8 +239,7 @@ export class SmartVM implements AsyncDisposable {
    */
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
     const report = await prune(this.#runtimeDir, options); // first: images may be those of dead VMs
-    const parts = await this.imageManager.prune(options);
-    return { ...report, others: [...report.others, ...parts.map(({ path }) => imagePart(path))] };
+    return { ...report, others: [...report.others, ...(await this.imageManager.prune(options))] };
   }
 
   /**
@@ -282,8 +285,6 @@ export class SmartVM implements AsyncDisposable {
     vm.on('released', () => this.#vms.get(vm.id) === vm && this.#vms.delete(vm.id));
   }
 }
-
-const imagePart = (name: string) => ({ kind: 'image-part', name }) as const;
 
 function newId(): string {
   return `vm-${randomBytes(5).toString('hex')}`;
