@@ -21,7 +21,6 @@ import { type LaunchOptions, launchConfig, prepareFiles } from './launch.js';
 import { NetworkManager } from './network/network-manager.js';
 import { linkSignals } from './util/deadline.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
-import { currentProcess } from './util/process-identity.js';
 import { assertSocketPath } from './util/socket-path.js';
 import { MicroVM } from './vm/micro-vm.js';
 import type { MicroVMOptions } from './vm/types.js';
@@ -34,6 +33,7 @@ import { jailOf } from './vmm/jail/jail.js';
 import { jailPolicy } from './vmm/jail/policy.js';
 import { type PruneOptions, type PruneReport, prune, pruneDirectories } from './vmm/registry/prune.js';
 import { type RecordEntry, scanRecords } from './vmm/registry/scan.js';
+import { releasesIn } from './vmm/release-binaries.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
 export interface SmartVMOptions {
@@ -94,7 +94,7 @@ export class SmartVM implements AsyncDisposable {
     this.#runtimeDir = resolve(options.runtimeDir ?? defaultRuntimeDir()); // other programs are to find it by its name
     const dataDir = options.dataDir ?? defaultDataDir();
     const arch = options.arch ?? hostArch();
-    this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch });
+    this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch, releases: releasesIn(dataDir) });
     this.baseImageManager = new BaseImageManager({
       cacheDir: join(dataDir, 'base-images'),
       arch,
@@ -175,8 +175,8 @@ export class SmartVM implements AsyncDisposable {
     assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
-    const holder = { id, runtimeDir: directory, owner: await currentProcess() };
-    await using held = await this.imageManager.hold(options.image ?? 'debian', holder, { signal, onProgress });
+    const vmOf = { id, runtimeDir: directory };
+    await using held = await this.imageManager.hold(options.image ?? 'debian', vmOf, { signal, onProgress });
     const { image } = held;
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
       name: options.name,

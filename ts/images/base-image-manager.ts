@@ -3,7 +3,7 @@ import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { defaultRuntimeDir } from '../config/directories.js';
-import { SmartVMError } from '../errors.js';
+import { isSmartVMError, SmartVMError } from '../errors.js';
 import { hostArch } from '../util/arch.js';
 import { syncDirectory } from '../util/atomic-file.js';
 import { throwIfCanceled } from '../util/deadline.js';
@@ -18,7 +18,13 @@ import {
   touchBundle,
   writeBundle,
 } from './base-image-cache.js';
-import { type CheckedManifest, unverifiedSources } from './base-image-manifest.js';
+import {
+  type CheckedManifest,
+  DEFAULT_BOOT_ARGS,
+  MAX_KERNEL_BYTES,
+  MAX_ROOTFS_BYTES,
+  unverifiedSources,
+} from './base-image-manifest.js';
 import { type BaseImagePlan, planBaseImage } from './base-image-plan.js';
 import type { IBaseImageBundle, IBaseImageManagerOptions, IEnsureBaseImageOptions } from './base-image-types.js';
 import type { Arch } from './image-types.js';
@@ -26,9 +32,6 @@ import { lockBuild } from './store/build-lock.js';
 import { noteRuntimeDir } from './store/uses.js';
 
 const DEFAULT_MAX_STORED = 2;
-const DEFAULT_BOOT_ARGS = 'console=ttyS0 reboot=k panic=1 pci=off';
-const MAX_KERNEL_BYTES = 1024 ** 3;
-const MAX_ROOTFS_BYTES = 64 * 1024 ** 3;
 
 /** Keeps bundles of kernel and root file system: verified when they come in, checked at every use, the least used evicted. */
 export class BaseImageManager {
@@ -79,13 +82,27 @@ export class BaseImageManager {
    */
   async ensureBaseImage(options: IEnsureBaseImageOptions = {}): Promise<IBaseImageBundle> {
     throwIfCanceled(options.signal, 'fetching the base image');
-    const plan = await planBaseImage(options, this.#arch, this.#options, join(this.#cacheDir, '.presets'));
+    const plan = await this.#plan(options);
     await this.#ensureCacheDir();
     await noteRuntimeDir(this.#cacheDir, this.#options.runtimeDir ?? defaultRuntimeDir());
-    const bundle = (await this.#useCached(plan)) ?? (await this.#make(plan, options));
+    const bundle = await this.#bundleOf(plan, options).catch(async (error: unknown) => {
+      if (!plan.isNoted || !isSmartVMError(error, 'BASE_IMAGE_ARTIFACT_FAILED')) {
+        throw error;
+      }
+      return await this.#bundleOf(await this.#plan(options, { presetMaxAgeMs: 0 }), options); // the bucket has others by now
+    });
     await this.pruneBaseImageCache(bundle.bundleId);
     const { files: _files, ...publicBundle } = bundle;
     return publicBundle;
+  }
+
+  async #plan(options: IEnsureBaseImageOptions, changes: IBaseImageManagerOptions = {}): Promise<BaseImagePlan> {
+    const notes = join(this.#cacheDir, '.presets');
+    return await planBaseImage(options, this.#arch, { ...this.#options, ...changes }, notes);
+  }
+
+  async #bundleOf(plan: BaseImagePlan, options: IEnsureBaseImageOptions): Promise<StoredBundle> {
+    return (await this.#useCached(plan)) ?? (await this.#make(plan, options));
   }
 
   async #ensureCacheDir(): Promise<void> {

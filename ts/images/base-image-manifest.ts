@@ -8,6 +8,10 @@ import { type Fingerprint, fingerprint } from '../util/verified-file.js';
 import type { IBaseImageHostedArtifact, IBaseImageHostedManifest } from './base-image-types.js';
 import type { Arch } from './image-types.js';
 
+export const DEFAULT_BOOT_ARGS = 'console=ttyS0 reboot=k panic=1 pci=off';
+export const MAX_KERNEL_BYTES = 1024 ** 3;
+export const MAX_ROOTFS_BYTES = 64 * 1024 ** 3;
+
 const MAX_MANIFEST_BYTES = 1024 * 1024;
 const SAFE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 const MAX_BOOT_ARGS = 2048;

@@ -27,10 +27,14 @@ export interface BaseImagePlan {
   readonly source: IBaseImageSource;
   readonly manifest: CheckedManifest;
   readonly reach?: Reach | undefined;
+  /** It was not looked up now: what it names may be gone. */
+  readonly isNoted?: boolean;
 }
 
 /** What was wished for, with the manager's defaults. */
-export type Wish = Pick<IEnsureBaseImageOptions, 'preset' | 'manifestPath' | 'manifestUrl' | 'signal'>;
+export type Wish = Pick<IEnsureBaseImageOptions, 'preset' | 'manifestPath' | 'manifestUrl'> & {
+  signal?: AbortSignal | undefined;
+};
 
 export function getOptions({ allowHttp }: IBaseImageManagerOptions, signal: AbortSignal | undefined): GetOptions {
   return { allowHttp, signal };
@@ -84,7 +88,7 @@ async function planPreset(
   const noted = note === undefined ? undefined : await readNote(note);
   const age = noted ? Date.now() - noted.checkedAtMs : Number.POSITIVE_INFINITY;
   if (noted && age >= 0 && age < presetMaxAgeMs) {
-    return planOf(preset, bucketUrl, noted.image);
+    return { ...planOf(preset, bucketUrl, noted.image), isNoted: true };
   }
   try {
     const image = await findCiImage(choice, getOptions(options, signal));
