@@ -34,6 +34,7 @@ import { findRecord } from './vmm/registry/find-record.js';
 import { nameClaimerFor } from './vmm/registry/names.js';
 import { type PruneOptions, type PruneReport, prune, pruneDirectories } from './vmm/registry/prune.js';
 import { type RecordEntry, scanRecords } from './vmm/registry/scan.js';
+import { releasesIn } from './vmm/release-binaries.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
 export interface SmartVMOptions {
@@ -92,8 +93,12 @@ export class SmartVM implements AsyncDisposable {
     this.#runtimeDir = resolve(options.runtimeDir ?? defaultRuntimeDir()); // other programs are to find it by its name
     const dataDir = options.dataDir ?? defaultDataDir();
     const arch = options.arch ?? hostArch();
-    this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch });
-    this.baseImageManager = new BaseImageManager({ cacheDir: join(dataDir, 'base-images'), arch });
+    this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch, releases: releasesIn(dataDir) });
+    this.baseImageManager = new BaseImageManager({
+      cacheDir: join(dataDir, 'base-images'),
+      arch,
+      runtimeDir: this.#runtimeDir,
+    });
     this.#capacity = options.capacity === false ? undefined : new HostCapacity(options.capacity);
     this.networkManager = new NetworkManager({
       ...(options.subnet === undefined ? {} : { subnet: options.subnet }),
@@ -170,7 +175,9 @@ export class SmartVM implements AsyncDisposable {
     assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
-    const image = await this.imageManager.resolve(options.image ?? DEFAULT_IMAGE, { signal, onProgress });
+    const vmOf = { id, runtimeDir: directory };
+    await using held = await this.imageManager.hold(options.image ?? DEFAULT_IMAGE, vmOf, { signal, onProgress });
+    const { image } = held;
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
       ...vmOptionsOf(options),
       prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
@@ -229,7 +236,8 @@ export class SmartVM implements AsyncDisposable {
    * @throws SmartVMError DIRECTORY_UNSAFE, TOOL_MISSING, TOOL_FAILED
    */
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
-    return await prune(this.#runtimeDir, options);
+    const report = await prune(this.#runtimeDir, options); // first: images may be those of dead VMs
+    return { ...report, others: [...report.others, ...(await this.imageManager.prune(options))] };
   }
 
   /**
