@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -118,14 +119,15 @@ func (s *session) vectorCommand(text string, user passwd.User) (*command, error)
 			return nil, fmt.Errorf("smartvm-exec: %.64q cannot be an environment variable", name)
 		}
 	}
-	if v.User != "" {
-		other, err := s.server.options.Lookup(v.User)
+	defaults := &s.server.options.Defaults
+	if name := cmp.Or(v.User, defaults.User); name != "" {
+		other, err := s.server.options.Lookup(name)
 		if err != nil {
 			return nil, err
 		}
 		user = other
 	}
-	c := &command{argv: v.Argv, user: user, dir: v.Cwd, env: s.environment(user, v.Env)}
+	c := &command{argv: v.Argv, user: user, dir: cmp.Or(v.Cwd, defaults.Cwd), env: s.environment(user, v.Env)}
 	if c.dir == "" {
 		c.dir = homeOf(user)
 	} else if info, err := os.Stat(c.dir); err != nil || !info.IsDir() {
@@ -156,13 +158,16 @@ func lookPath(name string, env []string) (string, error) {
 	return "", result
 }
 
-// environment is the defaults, what the client has set, and overrides, of which the later win.
+// environment is the defaults, the image's, what the client has set, and overrides, of which the later win.
 func (s *session) environment(user passwd.User, overrides map[string]string) []string {
 	env := []string{
 		"PATH=" + defaultPath, "HOME=" + user.Home, "USER=" + user.Name, "LOGNAME=" + user.Name, "SHELL=" + user.Shell,
 	}
 	if s.window != nil && s.term != "" {
 		env = append(env, "TERM="+s.term)
+	}
+	for name, value := range s.server.options.Defaults.Env {
+		env = setEnv(env, name+"="+value)
 	}
 	for _, variable := range s.env {
 		env = setEnv(env, variable)
