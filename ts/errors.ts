@@ -29,6 +29,10 @@ export const ERROR_CODES = {
   FILE_WRITE_FAILED: 'A file of SmartVM could not be written; the cause has the system error.',
   IMAGE_BUILD_FAILED: 'An image could not be built. The message has the tail of what the build tool said.',
   IMAGE_KERNEL_UNSUPPORTED: 'A kernel cannot boot on this VMM. The message names kernels that can.',
+  IMAGE_PULL_FAILED:
+    'An OCI image could not be pulled: network, credentials, or no such image. `details.reason` says which, the message how to go on.',
+  IMAGE_REFUSED:
+    'An OCI image is not as it must be: other digests, another architecture, members that lead out of it, over a limit.',
   IMAGE_UNKNOWN: 'No image of that name. The message lists those there are.',
   INVALID_BASE_IMAGE_CACHE_LIMIT: '`maxStoredBaseImages` is not an integer of at least 1.',
   INVALID_BASE_IMAGE_MANIFEST: 'A base image manifest breaks a rule. The message says which.',
