@@ -28,12 +28,14 @@ export const ERROR_CODES = {
   EXEC_TIMEOUT: 'A command in the guest ran longer than its `timeoutMs`; its process group was ended.',
   FILE_WRITE_FAILED: 'A file of SmartVM could not be written; the cause has the system error.',
   IMAGE_BUILD_FAILED: 'An image could not be built. The message has the tail of what the build tool said.',
+  IMAGE_IN_USE: 'An image is not removed: VMs have it. `details.vms` has their ids.',
   IMAGE_KERNEL_UNSUPPORTED: 'A kernel cannot boot on this VMM. The message names kernels that can.',
+  IMAGE_PART_INVALID: 'A part of an image is larger than it may be, has another sha256, or is no regular file.',
   IMAGE_PULL_FAILED:
     'An OCI image could not be pulled: network, credentials, or no such image. `details.reason` says which, the message how to go on.',
   IMAGE_REFUSED:
     'An OCI image is not as it must be: other digests, another architecture, members that lead out of it, over a limit.',
-  IMAGE_UNKNOWN: 'No image of that name. The message lists those there are.',
+  IMAGE_UNKNOWN: 'No image of that name. The message has the forms that a name can have.',
   INVALID_BASE_IMAGE_CACHE_LIMIT: '`maxStoredBaseImages` is not an integer of at least 1.',
   INVALID_BASE_IMAGE_MANIFEST: 'A base image manifest breaks a rule. The message says which.',
   INVALID_CONFIG: 'A VM configuration breaks rules. `details.errors` lists all of them.',

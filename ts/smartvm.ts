@@ -21,6 +21,7 @@ import { type LaunchOptions, launchConfig, prepareFiles } from './launch.js';
 import { NetworkManager } from './network/network-manager.js';
 import { linkSignals } from './util/deadline.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
+import { currentProcess } from './util/process-identity.js';
 import { assertSocketPath } from './util/socket-path.js';
 import { MicroVM } from './vm/micro-vm.js';
 import type { MicroVMOptions } from './vm/types.js';
@@ -60,10 +61,7 @@ export interface SmartVMOptions {
 }
 
 export interface CreateVMOptions
-  extends Pick<
-    MicroVMOptions,
-    'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs' | 'name' | 'labels' | 'detached'
-  > {
+  extends Omit<MicroVMOptions, 'runtimeDir' | 'vmmKind' | 'confine' | 'reserve' | 'attach'> {
   /**
    * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
    * counts for one CPU and as much memory as its memory file has bytes, or none where a page fault handler has the memory.
@@ -168,12 +166,16 @@ export class SmartVM implements AsyncDisposable {
     assertQueueMs(options.queueMs);
     assertTags(options);
     assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
-    const { signal, onProgress } = options;
+    const { signal } = options;
+    const resolving = { signal, onProgress: options.onProgress, refresh: options.pull === 'always' };
     await findVmm(this.#options); // before an image is built in vain
-    const image = await this.imageManager.resolve(options.image ?? 'debian', { signal, onProgress });
+    const holder = { id, runtimeDir: directory, owner: await currentProcess() };
+    await using held = await this.imageManager.hold(options.image ?? 'debian', holder, resolving);
+    const { image } = held;
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
       name: options.name,
       labels: options.labels,
+      imageConfig: image.config,
       detached: options.detached,
       prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
     });
@@ -231,7 +233,9 @@ export class SmartVM implements AsyncDisposable {
    * @throws SmartVMError DIRECTORY_UNSAFE, TOOL_MISSING, TOOL_FAILED
    */
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
-    return await prune(this.#runtimeDir, options);
+    const report = await prune(this.#runtimeDir, options); // first: images may be those of dead VMs
+    const parts = await this.imageManager.prune(options);
+    return { ...report, others: [...report.others, ...parts.map(({ path }) => imagePart(path))] };
   }
 
   /**
@@ -277,6 +281,8 @@ export class SmartVM implements AsyncDisposable {
     vm.on('released', () => this.#vms.get(vm.id) === vm && this.#vms.delete(vm.id));
   }
 }
+
+const imagePart = (name: string) => ({ kind: 'image-part', name }) as const;
 
 function newId(): string {
   return `vm-${randomBytes(5).toString('hex')}`;

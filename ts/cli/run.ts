@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type ImageConfig, imageCommand } from '../config/image-config.js';
 import type { GuestProcess, ProcessExit } from '../guest/types.js';
 import type { ImageProgress } from '../images/image-manager.js';
 import { delay } from '../util/deadline.js';
@@ -9,6 +10,8 @@ import { reportWarnings } from './report.js';
 
 interface RunOptions {
   image: string;
+  entrypoint?: string;
+  pull: 'always' | 'missing';
   cpus: number;
   memory: number;
   timeout?: number;
@@ -27,8 +30,14 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
   program
     .command('run')
     .description('boot a microVM, run a command in it, and remove it')
-    .argument('<command...>', 'the command and its arguments; put -- before them')
-    .option('--image <name>', 'image to boot', 'debian')
+    .argument('[command...]', "the command and its arguments, put -- before them; an OCI image's own by default")
+    .option('--image <name>', 'image to boot: debian, oci:python:3.12, ./directory …', 'debian')
+    .option('--entrypoint <program>', "run this in place of the OCI image's own entrypoint")
+    .addOption(
+      new Option('--pull <when>', 'whether to ask for an image anew that is there')
+        .choices(['always', 'missing'])
+        .default('missing'),
+    )
     .option('--cpus <n>', 'virtual CPUs, 1 to 32', integer(1, 32), 1)
     .option('--memory <MiB>', 'memory in MiB', integer(MIN_MEMORY_MIB, Number.MAX_SAFE_INTEGER), 256)
     .option('--timeout <seconds>', 'end the command after this many seconds, with exit code 124', seconds)
@@ -41,22 +50,33 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
 }
 
 /** Runs a command in a VM of its own and gives its exit code; the VM is gone when this settles. */
-async function run(command: readonly string[], options: RunOptions): Promise<number> {
+async function run(words: readonly string[], options: RunOptions): Promise<number> {
+  const { image, pull, entrypoint } = options;
+  const commandOf = (config: ImageConfig | undefined) =>
+    imageCommand(config, {
+      args: words.length > 0 ? words : undefined,
+      entrypoint: entrypoint === undefined ? undefined : [entrypoint].filter(Boolean),
+    });
   using interrupt = watchInterrupts();
   const { signal } = interrupt;
   const { SmartVM } = await import('../smartvm.js'); // not for the help
   await using _warnings = reportWarnings();
   await using smartvm = new SmartVM(options.jail ? {} : { jail: false });
   try {
+    if (words.length === 0) {
+      // Said before anything boots.
+      commandOf((await smartvm.imageManager.resolve(image, { signal, onProgress: printProgress })).config);
+    }
     const vm = await smartvm.launch({
-      image: options.image,
+      image,
+      pull,
       vcpuCount: options.cpus,
       memSizeMib: options.memory,
       queueMs: options.queue === undefined ? undefined : Math.ceil(options.queue * 1000),
       signal,
       onProgress: printProgress,
     });
-    const child = await vm.spawn(command);
+    const child = await vm.spawn(commandOf(vm.imageConfig));
     return await follow(child, options, interrupt);
   } catch (error) {
     if (interrupt.exitCode !== undefined) {

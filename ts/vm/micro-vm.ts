@@ -1,4 +1,5 @@
 import { assertQueueMs } from '../config/capacity.js';
+import type { ImageConfig } from '../config/image-config.js';
 import { assertTags } from '../config/labels.js';
 import { assertRestoreOptions } from '../config/restore.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from '../config/types.js';
@@ -63,6 +64,10 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     this.#binaryPath = binaryPath;
     this.#options = options;
     this.#state = new StateMachine(id, (state, previous) => this.emit('state', state, previous));
+  }
+
+  get imageConfig(): ImageConfig | undefined {
+    return this.#options.attach?.record.imageConfig ?? this.#options.imageConfig;
   }
 
   get state(): VmState {

@@ -63,7 +63,7 @@ func (a *agent) bring() error {
 		Ready:          ready,
 		Reaper:         a.children,
 		Lookup:         func(name string) (passwd.User, error) { return passwd.Lookup("/etc", name) },
-		Defaults:       sshd.Defaults(a.config.Process),
+		Defaults:       a.config.Defaults,
 		SFTP:           []string{"/proc/self/exe", "sftp"},
 		Requests:       a.requests(),
 	})

@@ -96,7 +96,7 @@ func (a *agent) bootRoot() error {
 	}
 	boot.MountVolatile()
 	boot.WriteIdentity("/etc", a.config, overlaid)
-	if cwd := a.config.Process.Cwd; cwd != "" {
+	if cwd := a.config.Defaults.Cwd; cwd != "" {
 		// As docker does; a command that cannot start there says so.
 		os.MkdirAll(cwd, 0o755)
 	}

@@ -28,24 +28,23 @@ type Config struct {
 	// TimeMs is the host's time when it started the VM, in milliseconds since 1970.
 	TimeMs  int64   `json:"timeMs"`
 	Network Network `json:"network"`
+	// Defaults are of the commands that run in the VM.
+	Defaults Defaults `json:"defaults"`
 	// Modules has the kernel's modules, for a root file system without them.
-	Modules *Drive  `json:"modules"`
-	Process Process `json:"process"`
+	Modules *Drive `json:"modules"`
+}
+
+// Defaults hold for a command that says nothing else.
+type Defaults struct {
+	Env  map[string]string `json:"env"`
+	User string            `json:"user"`
+	Cwd  string            `json:"cwd"`
 }
 
 // Drive is a read-only file system on a block device.
 type Drive struct {
 	Device string `json:"device"`
 	FSType string `json:"fsType"`
-}
-
-// Process is what the image says of the programs in it: the defaults of commands.
-type Process struct {
-	Env map[string]string `json:"env"`
-	// Cwd is made where it is missing.
-	Cwd string `json:"cwd"`
-	// User is a name or an id, and behind a colon a group.
-	User string `json:"user"`
 }
 
 // Root says where the root file system is.

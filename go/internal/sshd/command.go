@@ -119,7 +119,7 @@ func (s *session) vectorCommand(text string, user passwd.User) (*command, error)
 			return nil, fmt.Errorf("smartvm-exec: %.64q cannot be an environment variable", name)
 		}
 	}
-	defaults := &s.server.options.Defaults
+	defaults := s.server.options.Defaults
 	if name := cmp.Or(v.User, defaults.User); name != "" {
 		other, err := s.server.options.Lookup(name)
 		if err != nil {
@@ -158,7 +158,7 @@ func lookPath(name string, env []string) (string, error) {
 	return "", result
 }
 
-// environment is the defaults, the image's, what the client has set, and overrides, of which the later win.
+// environment is the agent's, the VM's, what the client has set, and overrides, of which the later win.
 func (s *session) environment(user passwd.User, overrides map[string]string) []string {
 	env := []string{
 		"PATH=" + defaultPath, "HOME=" + user.Home, "USER=" + user.Name, "LOGNAME=" + user.Name, "SHELL=" + user.Shell,

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"testing"
 
+	"smartvm.dev/go/internal/guestconfig"
 	"smartvm.dev/go/internal/passwd"
 )
 
 func TestTheImageSaysWhatACommandLeavesOpen(t *testing.T) {
 	f := serve(t, func(options *Options) {
-		options.Defaults = Defaults{Env: map[string]string{"PATH": "/bin:/usr/bin", "A": "image", "HOME": "/image"}, Cwd: "/etc", User: "app"}
+		options.Defaults = guestconfig.Defaults{Env: map[string]string{"PATH": "/bin:/usr/bin", "A": "image", "HOME": "/image"}, Cwd: "/etc", User: "app"}
 		root := options.Lookup
 		options.Lookup = func(name string) (passwd.User, error) {
 			if name == "app" {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"smartvm.dev/go/internal/guestconfig"
 	"smartvm.dev/go/internal/passwd"
 	"smartvm.dev/go/internal/reaper"
 )
@@ -29,20 +30,12 @@ type Options struct {
 	Reaper *reaper.Reaper
 	// Lookup finds a user by name.
 	Lookup func(name string) (passwd.User, error)
-	// Defaults are the image's, for what a client leaves open.
-	Defaults Defaults
+	// Defaults are of every command that says nothing else; its user and directory, of smartvm-exec alone.
+	Defaults guestconfig.Defaults
 	// SFTP is the command line that serves SFTP on its standard input and output, in the user's home.
 	SFTP []string
 	// Requests are the global requests besides SSH's own.
 	Requests map[string]GlobalRequest
-}
-
-// Defaults are what an image says of the programs in it. The environment is that of every command; directory and user are
-// those of argument vectors, for a login says who it is.
-type Defaults struct {
-	Env  map[string]string
-	Cwd  string
-	User string
 }
 
 // Server serves SSH connections.

@@ -15,6 +15,8 @@ export interface OciConfig {
 /** What the guest takes of it has to fit into its own configuration. */
 const MAX_ENV_BYTES = 128 << 10;
 const MAX_WORDS_BYTES = 128 << 10;
+const MAX_LABELS = 128;
+const MAX_LABEL_LENGTH = 1024;
 
 /** @throws SmartVMError IMAGE_REFUSED */
 export function parseConfig(raw: Uint8Array, arch: Arch, name: string): OciConfig {
@@ -90,8 +92,13 @@ function wordsOf(value: unknown, key: string, name: string): readonly string[] |
 
 /** For people and filters alone: what is no text is left out. */
 function labelsOf(value: unknown): Record<string, string> {
-  const pairs = Object.entries((value ?? {}) as object).filter(([, label]) => isText(label) && label.length <= 4096);
-  return Object.fromEntries(pairs.slice(0, 256).toSorted(([a], [b]) => (a < b ? -1 : 1))) as Record<string, string>;
+  const pairs = Object.entries((value ?? {}) as object).filter(
+    ([, label]) => isText(label) && label.length <= MAX_LABEL_LENGTH,
+  );
+  return Object.fromEntries(pairs.slice(0, MAX_LABELS).toSorted(([a], [b]) => (a < b ? -1 : 1))) as Record<
+    string,
+    string
+  >;
 }
 
 function isText(value: unknown): value is string {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageConfig } from '../../config/image-config.js';
@@ -8,6 +9,7 @@ import { throwIfCanceled } from '../../util/deadline.js';
 import { ensurePrivateDirectory } from '../../util/private-directory.js';
 import { requireTools } from '../../util/run.js';
 import { parseSafeJson } from '../../util/safe-json.js';
+import { fingerprint } from '../../util/verified-file.js';
 import { type PackedFsType, packingTools, packRoot } from '../root-file-system.js';
 import { type BlobRef, isBlobRef } from '../store/blobs.js';
 import type { BuildSession } from '../store/build-session.js';
@@ -19,7 +21,7 @@ import { formatOciReference, type OciReference } from './reference.js';
 import { unpackLayers } from './unpack.js';
 
 /** Raised with every change to what the functions here make of an image. */
-export const OCI_RECIPE = 'oci-1';
+const OCI_RECIPE = 'oci-1';
 
 const MAX_CONFIG_BYTES = 2 << 20;
 const MAX_RECORD_BYTES = 1 << 20;
@@ -35,6 +37,19 @@ export interface OciRoot {
     /** Those of its layers, which stay in the cache as long as the image. */
     readonly layers: readonly string[];
   };
+}
+
+/** An image of a registry stays what it is until it is asked for anew; a file or folder tells when it is another. */
+export async function ociRecipe(reference: OciReference): Promise<string> {
+  if (reference.kind === 'registry') {
+    return OCI_RECIPE;
+  }
+  const { path } = reference;
+  const print = (await fingerprint(path)) ?? (await fingerprint(join(path, 'index.json')));
+  return `${OCI_RECIPE}-${createHash('sha256')
+    .update(JSON.stringify(print ?? 'absent'))
+    .digest('hex')
+    .slice(0, 16)}`;
 }
 
 export interface OciBuild extends Omit<PullContext, 'blobs' | 'maxBlobBytes' | 'workDirectory'> {
@@ -96,7 +111,7 @@ class OciBuilder {
     const made = await this.#readRoot(found);
     if (made) {
       this.#build.onProgress({ step: 'rootfs', message: `${this.#name} is the image that was made before` });
-      return made;
+      return { ...made, source: { ...made.source, digest: found.digest } };
     }
     const root = await this.#make(found);
     await writeFileAtomic(this.#recordPath(found), JSON.stringify(root));
