@@ -14,7 +14,7 @@ import type { BlobRef } from './store/blobs.js';
 import type { BuildSession } from './store/build-session.js';
 
 /** Raised with every change to what the functions here build: an image made by another recipe is built again. */
-export const DEBIAN_RECIPE = `debian-${DEBIAN_SUITE}-3`;
+export const DEBIAN_RECIPE = `debian-${DEBIAN_SUITE}-4`;
 
 const DEBIAN_ARCH = { x86_64: 'amd64', aarch64: 'arm64' } as const;
 const PACKAGES = ['ca-certificates', 'iproute2'];

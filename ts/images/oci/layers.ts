@@ -90,23 +90,28 @@ export class LayerCheck {
     const [packed, unpacked] = [createHash('sha256'), createHash('sha256')];
     const scanner = new TarScanner((entry) => this.#take(entry));
     let size = 0;
+    let broken: unknown;
     const sink = async (chunks: AsyncIterable<Buffer>) => {
-      for await (const chunk of chunks) {
-        unpacked.update(chunk);
-        this.#count(chunk.length);
-        size += chunk.length;
-        scanner.write(chunk);
+      try {
+        for await (const chunk of chunks) {
+          unpacked.update(chunk);
+          this.#count(chunk.length);
+          size += chunk.length;
+          scanner.write(chunk);
+        }
+        scanner.end();
+      } catch (error) {
+        broken = error; // the pipeline may tell of what follows from it first
+        throw error;
       }
-      scanner.end();
     };
     const source = createReadStream(path, { highWaterMark: 1 << 20 });
     const signal = this.#signal ? { signal: this.#signal } : {};
-    let broken: unknown;
     await (kind === 'gzip'
       ? pipeline(source, hashing(packed), createGunzip({ chunkSize: 1 << 20 }), sink, signal)
       : pipeline(source, hashing(packed), sink, signal)
     ).catch((error: unknown) => {
-      broken = error;
+      broken ??= error;
     });
     this.#signal?.throwIfAborted();
     if (broken) {
@@ -173,7 +178,8 @@ export class LayerCheck {
 /** What is wrong with a member, whatever unpacks it. */
 function problemOf({ path, type, linkPath, sparse }: TarEntry): string | undefined {
   const parts = path.split('/');
-  if (path.startsWith('/')) {
+  // Some tools write the root itself so.
+  if (path.startsWith('/') && !/^\/+$/.test(path)) {
     return 'a path from the root on';
   }
   if (parts.includes('..') || (type === '1' && linkPath.split('/').includes('..'))) {

@@ -74,8 +74,14 @@ async function findInFile(reference: PathReference, context: PullContext): Promi
   const transport = await transportOfFile(reference, context);
   const selector = reference.selector === undefined ? '' : `:${reference.selector}`;
   const fetch = () => copy(`${transport}:${SOURCE}${selector}`, name, context);
-  const manifest = await fetch();
-  return { digest: manifest.config.digest, manifest, fetch };
+  let fetched: OciManifest | undefined = await fetch();
+  const manifest = fetched;
+  const take = async () => {
+    const once = fetched;
+    fetched = undefined;
+    return once ?? (await fetch());
+  };
+  return { digest: manifest.config.digest, manifest, fetch: take };
 }
 
 async function copy(source: string, name: string, context: PullContext, registry?: string): Promise<OciManifest> {

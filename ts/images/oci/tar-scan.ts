@@ -21,8 +21,9 @@ export class TarScanner {
   readonly #onEntry: (entry: TarEntry) => void;
   readonly #header = Buffer.alloc(BLOCK);
   #filled = 0;
-  /** Bytes of content and padding still to pass over. */
+  /** Bytes of content still to pass over, and of the padding behind it. */
   #skip = 0;
+  #padding = 0;
   /** An extended header that is being gathered. */
   #extended: { type: string; data: Buffer[]; left: number } | undefined;
   /** What extended headers say of the next member. */
@@ -47,6 +48,10 @@ export class TarScanner {
         const taken = Math.min(left, this.#skip);
         this.#skip -= taken;
         at += taken;
+      } else if (this.#padding > 0) {
+        const taken = Math.min(left, this.#padding);
+        this.#padding -= taken;
+        at += taken;
       } else {
         const taken = Math.min(left, BLOCK - this.#filled);
         chunk.copy(this.#header, this.#filled, at, at + taken);
@@ -60,7 +65,7 @@ export class TarScanner {
     }
   }
 
-  /** @throws Error where the archive is cut short */
+  /** The padding behind the last member may be missing, as umoci leaves it out. @throws Error where the archive is cut short */
   end(): void {
     if (!this.#ended && (this.#filled > 0 || this.#skip > 0 || (this.#extended?.left ?? 0) > 0)) {
       throw new Error('it is cut short');
@@ -76,13 +81,12 @@ export class TarScanner {
     assertChecksum(header);
     const type = header[156] === 0 ? '0' : String.fromCharCode(header[156] as number);
     const size = numberAt(header, 124, 12);
-    const padded = Math.ceil(size / BLOCK) * BLOCK;
     if ('xgLK'.includes(type)) {
       if (size > MAX_EXTENDED_BYTES) {
         throw new Error(`an extended header has ${size} bytes`);
       }
       this.#extended = { type, data: [], left: size };
-      this.#skip = padded - size;
+      this.#padding = paddingOf(size);
       this.#finishExtended();
       return;
     }
@@ -92,7 +96,8 @@ export class TarScanner {
     if (!Number.isSafeInteger(real) || real < 0) {
       throw new Error('a member has no size');
     }
-    this.#skip = WITHOUT_CONTENT.has(type) ? 0 : Math.ceil(real / BLOCK) * BLOCK;
+    this.#skip = WITHOUT_CONTENT.has(type) ? 0 : real;
+    this.#padding = paddingOf(this.#skip);
     this.#onEntry({
       path: said.path ?? pathOf(header),
       type,
@@ -115,6 +120,10 @@ export class TarScanner {
       this.#next[type === 'L' ? 'path' : 'linkpath'] = textAt(content, 0, content.length);
     }
   }
+}
+
+function paddingOf(size: number): number {
+  return (BLOCK - (size % BLOCK)) % BLOCK;
 }
 
 function assertChecksum(header: Buffer): void {

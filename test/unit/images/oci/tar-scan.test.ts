@@ -66,6 +66,7 @@ describe('TarScanner', () => {
   it('takes no garbage, and nothing that is cut short', () => {
     const archive = tarArchive([{ name: 'a', data: 'x'.repeat(1000) }]);
     expect(() => scan(Buffer.alloc(2048, 'garbage'))).toThrow('it is no tar archive');
+    expect(paths(archive.subarray(0, 512 + 1000))).toEqual(['a']); // without the padding
     expect(() => scan(archive.subarray(0, 900))).toThrow('it is cut short');
     expect(() => scan(archive.subarray(0, 300))).toThrow('it is cut short');
     expect(() => scan(tarArchive([{ name: 'a', pax: { size: '-1' } }]))).toThrow('a member has no size');
