@@ -115,6 +115,7 @@ export function guestConfig(id: string, options: LaunchOptions, image: BootImage
     authorizedKeys: [keys.clientPublicKey],
     seed: keys.seed,
     timeMs: Date.now(),
+    container: image.config !== undefined,
     modules: image.moduleDrivePath === undefined ? undefined : { device: '/dev/vdc', fsType: 'squashfs' },
     defaults: { env: image.config?.env, user: image.config?.user, cwd: image.config?.workingDir },
   };

@@ -15,8 +15,6 @@ export interface RootPacking {
   readonly options: RunOptions & { readonly cwd: string };
 }
 
-/** ext4's own ids, which would differ from build to build. */
-const FIXED_UUID = '736d6172-7476-6d00-8000-6f6369000000';
 const BLOCK = 4096;
 /** Of an inode, and of what a folder or a name takes beside it. */
 const INODE_BYTES = 256;
@@ -31,7 +29,8 @@ export function packingTools(fsType: PackedFsType): string[] {
 }
 
 /**
- * Makes a root file system of a folder: the same files give the same bytes. /dev is empty in it, for the guest's kernel fills that.
+ * Makes a root file system of a folder. As squashfs, the same files give the same bytes, and /dev is empty, which the guest's
+ * kernel fills; mke2fs writes down when the folder was made, and takes all of it.
  * @param target must not exist; read-only (0444) afterwards
  * @throws SmartVMError TOOL_FAILED, CANCELED
  */
@@ -77,20 +76,10 @@ async function packExt4(folder: string, target: string, packing: RootPacking): P
     '-N',
     `${inodes + 1024}`,
   ];
-  const identity = [
-    '-U',
-    FIXED_UUID,
-    '-E',
-    `root_owner=0:0,hash_seed=${FIXED_UUID}`,
-    '-O',
-    '^has_journal,^resize_inode',
-  ];
-  await runInBuildSandbox('mke2fs', [...form, ...identity, '-d', folder, target], withEpoch(packing));
+  const features = ['-E', 'root_owner=0:0', '-O', '^has_journal,^resize_inode'];
+  await runInBuildSandbox('mke2fs', [...form, ...features, '-d', folder, target], packing.options);
 }
 
 function withEpoch({ sourceDateEpoch, options }: RootPacking): RunOptions {
-  const time = String(sourceDateEpoch);
-  // mke2fs knows the first from 1.47.1 on, and the second before, too.
-  const environment = { SOURCE_DATE_EPOCH: time, E2FSPROGS_FAKE_TIME: time };
-  return { ...options, env: { ...process.env, TMPDIR: options.cwd, ...environment } };
+  return { ...options, env: { ...process.env, TMPDIR: options.cwd, SOURCE_DATE_EPOCH: String(sourceDateEpoch) } };
 }

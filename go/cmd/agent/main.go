@@ -94,7 +94,9 @@ func (a *agent) bootRoot() error {
 		// What needs no further module works all the same.
 		warn(boot.MountModules(a.config.Modules, a.modules))
 	}
-	boot.MountVolatile()
+	if !a.config.Container {
+		boot.MountVolatile()
+	}
 	boot.WriteIdentity("/etc", a.config, overlaid)
 	if cwd := a.config.Defaults.Cwd; cwd != "" {
 		// As docker does; a command that cannot start there says so.

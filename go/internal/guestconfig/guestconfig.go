@@ -30,6 +30,8 @@ type Config struct {
 	Network Network `json:"network"`
 	// Defaults are of the commands that run in the VM.
 	Defaults Defaults `json:"defaults"`
+	// Container says that the root file system is of a container image: its /run and /tmp have content of their own.
+	Container bool `json:"container"`
 	// Modules has the kernel's modules, for a root file system without them.
 	Modules *Drive `json:"modules"`
 }

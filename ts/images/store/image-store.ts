@@ -5,8 +5,9 @@ import { lockFile } from '../../util/file-lock.js';
 import { ensurePrivateDirectory } from '../../util/private-directory.js';
 import { removeBuild } from '../build-sandbox.js';
 import type { Arch } from '../image-types.js';
+import { unusedLayers } from '../oci/layer-cache.js';
 import { type BlobRef, Blobs } from './blobs.js';
-import { abandonedBuilds, BuildSession, pinnedBlobs, storeLock } from './build-session.js';
+import { abandonedBuilds, BuildSession, hasLiveBuild, pinnedBlobs, storeLock } from './build-session.js';
 import { blobsOf, type ImageManifest, Manifests } from './manifests.js';
 import { type Uses, usesOfBlobs } from './uses.js';
 
@@ -27,7 +28,7 @@ export interface StoredImage {
 
 /** Something that {@link ImageStore.collect} removes. */
 export interface CollectedThing {
-  readonly kind: 'blob' | 'build' | 'damaged';
+  readonly kind: 'blob' | 'layer' | 'build' | 'damaged';
   readonly path: string;
   readonly sizeBytes: number;
 }
@@ -121,13 +122,18 @@ export class ImageStore {
     const builds = await abandonedBuilds(this.root);
     const damaged = await this.blobs.listCorrupt();
     const blobs = await this.#unused(builds);
+    // A build under way may be about to use any of them.
+    const pulling = await hasLiveBuild(this.root, builds);
+    const layers = pulling ? [] : await unusedLayers(this.root, new Set(await this.#namedByManifests()));
     if (!dryRun) {
       await Promise.all(builds.map(removeBuild));
       await Promise.all(damaged.map((path) => rm(path, { recursive: true, force: true })));
       await Promise.all(blobs.map(({ sha256 }) => this.blobs.remove(sha256)));
+      await Promise.all(layers.map(({ path }) => rm(path, { force: true })));
     }
     return [
       ...blobs.map(({ sha256, size }) => ({ kind: 'blob', path: this.blobs.pathOf(sha256), sizeBytes: size }) as const),
+      ...layers.map((layer) => ({ kind: 'layer', ...layer }) as const),
       ...builds.map((path) => ({ kind: 'build', path, sizeBytes: 0 }) as const),
       ...damaged.map((path) => ({ kind: 'damaged', path, sizeBytes: 0 }) as const),
     ];
