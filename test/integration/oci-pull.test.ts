@@ -75,7 +75,9 @@ describe('pulling from a registry', () => {
     registry.takeRequests();
     const again = await pullRoot(`${registry.host}/team/app:v1`, cache);
     expect(again.rootfs).toEqual(first.rootfs);
-    const layers = blobsOf(registry.takeRequests()).filter((line) => first.source.layers.some((one) => line.endsWith(one)));
+    const layers = blobsOf(registry.takeRequests()).filter((line) =>
+      first.source.layers.some((one) => line.endsWith(one)),
+    );
     expect(layers).toEqual([expect.stringContaining(layer)]);
     expect(again.steps.filter((step) => step === 'verify')).toHaveLength(2);
   });
