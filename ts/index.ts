@@ -24,7 +24,17 @@ export type { Answer, Wire, WireAnswer } from './firecracker/wire.js';
 export type { ExecOptions, ExecResult, GuestProcess, ProcessExit, SpawnOptions } from './guest/types.js';
 export { BaseImageManager } from './images/base-image-manager.js';
 export type * from './images/base-image-types.js';
-export { type BootImage, ImageManager, type ImageProgress } from './images/image-manager.js';
+export {
+  type BootImage,
+  type CollectedThing,
+  type FirecrackerBinaries,
+  type HeldImage,
+  ImageManager,
+  type ImageProgress,
+  type ResolveOptions,
+  type StoredImage,
+} from './images/image-manager.js';
+export type { ImageManifest } from './images/store/manifests.js';
 export type { LaunchOptions } from './launch.js';
 export { NetworkManager } from './network/network-manager.js';
 export { type CreateVMOptions, SmartVM, type SmartVMOptions } from './smartvm.js';

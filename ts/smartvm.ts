@@ -21,7 +21,6 @@ import { type LaunchOptions, launchConfig, prepareFiles } from './launch.js';
 import { NetworkManager } from './network/network-manager.js';
 import { linkSignals } from './util/deadline.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
-import { currentProcess } from './util/process-identity.js';
 import { assertSocketPath } from './util/socket-path.js';
 import { MicroVM } from './vm/micro-vm.js';
 import type { MicroVMOptions } from './vm/types.js';
@@ -34,6 +33,7 @@ import { jailOf } from './vmm/jail/jail.js';
 import { jailPolicy } from './vmm/jail/policy.js';
 import { type PruneOptions, type PruneReport, prune, pruneDirectories } from './vmm/registry/prune.js';
 import { type RecordEntry, scanRecords } from './vmm/registry/scan.js';
+import { releasesIn } from './vmm/release-binaries.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
 export interface SmartVMOptions {
@@ -91,8 +91,12 @@ export class SmartVM implements AsyncDisposable {
     this.#runtimeDir = resolve(options.runtimeDir ?? defaultRuntimeDir()); // other programs are to find it by its name
     const dataDir = options.dataDir ?? defaultDataDir();
     const arch = options.arch ?? hostArch();
-    this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch });
-    this.baseImageManager = new BaseImageManager({ cacheDir: join(dataDir, 'base-images'), arch });
+    this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch, releases: releasesIn(dataDir) });
+    this.baseImageManager = new BaseImageManager({
+      cacheDir: join(dataDir, 'base-images'),
+      arch,
+      runtimeDir: this.#runtimeDir,
+    });
     this.#capacity = options.capacity === false ? undefined : new HostCapacity(options.capacity);
     this.networkManager = new NetworkManager({
       ...(options.subnet === undefined ? {} : { subnet: options.subnet }),
@@ -169,8 +173,8 @@ export class SmartVM implements AsyncDisposable {
     const { signal } = options;
     const resolving = { signal, onProgress: options.onProgress, refresh: options.pull === 'always' };
     await findVmm(this.#options); // before an image is built in vain
-    const holder = { id, runtimeDir: directory, owner: await currentProcess() };
-    await using held = await this.imageManager.hold(options.image ?? 'debian', holder, resolving);
+    const vmOf = { id, runtimeDir: directory };
+    await using held = await this.imageManager.hold(options.image ?? 'debian', vmOf, resolving);
     const { image } = held;
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
       name: options.name,
@@ -234,8 +238,7 @@ export class SmartVM implements AsyncDisposable {
    */
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
     const report = await prune(this.#runtimeDir, options); // first: images may be those of dead VMs
-    const parts = await this.imageManager.prune(options);
-    return { ...report, others: [...report.others, ...parts.map(({ path }) => imagePart(path))] };
+    return { ...report, others: [...report.others, ...(await this.imageManager.prune(options))] };
   }
 
   /**
@@ -281,8 +284,6 @@ export class SmartVM implements AsyncDisposable {
     vm.on('released', () => this.#vms.get(vm.id) === vm && this.#vms.delete(vm.id));
   }
 }
-
-const imagePart = (name: string) => ({ kind: 'image-part', name }) as const;
 
 function newId(): string {
   return `vm-${randomBytes(5).toString('hex')}`;

@@ -5,7 +5,9 @@ import { hostArch } from '../util/arch.js';
 import { throwIfCanceled } from '../util/deadline.js';
 import type { Holder } from '../util/holder.js';
 import { ensurePrivateDirectory } from '../util/private-directory.js';
+import { currentProcess } from '../util/process-identity.js';
 import { removeBuild } from './build-sandbox.js';
+import { cloneFile } from './clone-file.js';
 import type { Arch, BootImage, ProgressListener } from './image-types.js';
 import { cachedInitramfs } from './initramfs-cache.js';
 import { type ImageReference, identityOf, parseReference } from './reference.js';
@@ -26,6 +28,19 @@ export interface ImageManagerOptions {
   readonly arch?: Arch;
   /** The guest agent; by default the one that came with the package. */
   readonly agentPath?: string;
+  /** Where releases of Firecracker come from. Default: none. */
+  readonly releases?: FirecrackerReleases;
+}
+
+/** A Firecracker of this host, with the jailer of its version. */
+export interface FirecrackerBinaries {
+  readonly version: string;
+  readonly firecrackerPath: string;
+  readonly jailerPath: string;
+}
+
+export interface FirecrackerReleases {
+  ensure(version: string, options: ResolveOptions): Promise<FirecrackerBinaries>;
 }
 
 export interface ResolveOptions {
@@ -51,12 +66,14 @@ export class ImageManager {
   readonly cacheDir: string;
   readonly arch: Arch;
   readonly #agentPath: string | undefined;
+  readonly #releases: FirecrackerReleases | undefined;
   readonly #store: ImageStore;
 
   constructor(options: ImageManagerOptions) {
     this.cacheDir = options.cacheDir;
     this.arch = options.arch ?? hostArch();
     this.#agentPath = options.agentPath;
+    this.#releases = options.releases;
     this.#store = new ImageStore(options.cacheDir);
   }
 
@@ -72,8 +89,8 @@ export class ImageManager {
 
   /**
    * The image of that name, ready to boot. The first use makes it, which takes its time; programs that ask meanwhile wait for that.
-   * @throws SmartVMError IMAGE_UNKNOWN, TOOL_MISSING, IMAGE_BUILD_FAILED, IMAGE_PART_INVALID, PACKAGE_DAMAGED, CANCELED,
-   *   DIRECTORY_UNSAFE, FILE_WRITE_FAILED
+   * @throws SmartVMError IMAGE_UNKNOWN, TOOL_MISSING, IMAGE_BUILD_FAILED, IMAGE_PART_INVALID, BASE_IMAGE_MANIFEST_FAILED,
+   *   INVALID_BASE_IMAGE_MANIFEST, BASE_IMAGE_ARTIFACT_FAILED, PACKAGE_DAMAGED, CANCELED, DIRECTORY_UNSAFE, FILE_WRITE_FAILED
    */
   async resolve(name: string, options: ResolveOptions = {}): Promise<BootImage> {
     return await this.#bootable(await this.#ensure(await this.#place(name), options), options);
@@ -81,9 +98,10 @@ export class ImageManager {
 
   /**
    * As {@link resolve}, and the image is not removed until it is let go of: when the VM has its record, that keeps it.
-   * @param holder the VM, and the program that starts it
+   * @param vm its id, and its directory in the runtime directory
    */
-  async hold(name: string, holder: Holder, options: ResolveOptions = {}): Promise<HeldImage> {
+  async hold(name: string, vm: Pick<Holder, 'id' | 'runtimeDir'>, options: ResolveOptions = {}): Promise<HeldImage> {
+    const holder = { ...vm, owner: await currentProcess() };
     const place = await this.#place(name);
     for (;;) {
       const manifest = await this.#ensure(place, options);
@@ -102,6 +120,27 @@ export class ImageManager {
       }
       await release();
     }
+  }
+
+  /**
+   * Firecracker and its jailer in a version, fetched where they are missing and checked by the published sha256.
+   * @param version three numbers, or `latest`
+   * @throws SmartVMError INVALID_OPTION, RELEASE_INVALID, DOWNLOAD_FAILED, DOWNLOAD_CORRUPT, DOWNLOAD_REFUSED, FILE_WRITE_FAILED,
+   *   DIRECTORY_UNSAFE, TOOL_MISSING, CANCELED
+   */
+  async firecracker(version = 'latest', options: ResolveOptions = {}): Promise<FirecrackerBinaries> {
+    if (!this.#releases) {
+      throw new SmartVMError('INVALID_OPTION', 'this image manager was given no releases of Firecracker');
+    }
+    return await this.#releases.ensure(version, options);
+  }
+
+  /**
+   * Copies a root file system for a VM that is to write to it: by reflink where the file system can, else sparse. The copy is 0600.
+   * @throws SmartVMError FILE_WRITE_FAILED (also when the target exists), TOOL_FAILED, TOOL_MISSING, CANCELED
+   */
+  async cloneRootfs(source: string, target: string, { signal }: ResolveOptions = {}): Promise<void> {
+    await cloneFile(source, target, signal);
   }
 
   /** How an image is booted, and its parts; undefined when it is not kept. @throws SmartVMError IMAGE_UNKNOWN */
@@ -149,7 +188,7 @@ export class ImageManager {
 
   async #place(name: string): Promise<Place> {
     const reference = parseReference(name);
-    return { reference, key: this.#keyOf(reference), recipe: await sourceOf(reference).recipe(reference) };
+    return { reference, key: this.#keyOf(reference), recipe: await sourceOf(reference).recipe(reference, this.arch) };
   }
 
   async #open({ key, recipe }: Place): Promise<ImageManifest | undefined> {
@@ -171,7 +210,8 @@ export class ImageManager {
     const { name } = reference;
     const { signal, refresh, onProgress: listener = () => {} } = options;
     const since = Date.now();
-    await using lock = await lockBuild(this.cacheDir, key, { what: `image ${name}`, onProgress: listener, signal });
+    const sharing = { what: `image ${name}`, onProgress: listener, signal };
+    await using lock = await lockBuild(join(this.cacheDir, 'locks'), key, sharing);
     const { onProgress } = lock;
     const found = await this.#open({ reference, key, recipe });
     if (found && (!refresh || Date.parse(found.createdAt) >= since)) {

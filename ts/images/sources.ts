@@ -1,4 +1,5 @@
 import { DEBIAN_SUITE } from './apt-sources.js';
+import { baseImageRecipe, buildFromBaseImage } from './base-image-source.js';
 import { buildDebianImage, DEBIAN_RECIPE } from './debian-image.js';
 import { buildDirectoryRoot, directoryRecipe } from './directory-image.js';
 import type { Arch, ImageContent, ProgressListener } from './image-types.js';
@@ -30,9 +31,11 @@ export interface ImageSource<Kind extends ReferenceKind> {
    * Decides whether an image that is there is up to date: it is made again where this has changed. Asked at every use, so it
    * looks at this host alone, and briefly. @throws SmartVMError IMAGE_UNKNOWN
    */
-  recipe(reference: ReferenceOf<Kind>): string | Promise<string>;
+  recipe(reference: ReferenceOf<Kind>, arch: Arch): string | Promise<string>;
   build(reference: ReferenceOf<Kind>, build: ImageBuild): Promise<ImageContent>;
 }
+
+const BASE_IMAGE = { recipe: baseImageRecipe, build: buildFromBaseImage } as const;
 
 /** One source a kind of reference. */
 const SOURCES: { readonly [Kind in ReferenceKind]?: ImageSource<Kind> } = {
@@ -46,6 +49,9 @@ const SOURCES: { readonly [Kind in ReferenceKind]?: ImageSource<Kind> } = {
     recipe: ({ path }) => directoryRecipe(path),
     build: ({ path, fsType }, build) => withDebianKernel(build, fsType, () => buildDirectoryRoot(path, fsType, build)),
   },
+  manifest: BASE_IMAGE,
+  hosted: BASE_IMAGE,
+  preset: BASE_IMAGE,
 };
 
 /** What is made of other people's files boots by the kernel of the `debian` image, which is made once. */

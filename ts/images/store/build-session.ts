@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, lstatSync } from 'node:fs';
 import { mkdir, open, readdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
@@ -32,13 +32,14 @@ export function storeLock(root: string): string {
 export class BuildSession implements AsyncDisposable {
   /** Empty, on the store's file system, for what is not kept. */
   readonly workDirectory: string;
-  readonly #root: string;
+  /** The store's directory. */
+  readonly root: string;
   readonly #folder: string;
   readonly #blobs: Blobs;
   #count = 0;
 
   private constructor(root: string, folder: string, blobs: Blobs) {
-    this.#root = root;
+    this.root = root;
     this.#folder = folder;
     this.#blobs = blobs;
     this.workDirectory = join(folder, 'work');
@@ -89,9 +90,23 @@ export class BuildSession implements AsyncDisposable {
     return await this.#take(path, { sha256: record.sha256, size: record.size }, limits);
   }
 
+  /** Takes over a file that was hashed while it was written, as {@link putFile} does. */
+  async putHashed(path: string, sha256: string): Promise<BlobRef> {
+    const size = await sizeOfRegular(path);
+    await writing(path, () => sealFile(path));
+    return await this.#take(path, { sha256, size }, {});
+  }
+
+  /** Keeps content of the store that has this sha256; undefined when there is none. */
+  async keepKnown(sha256: string): Promise<BlobRef | undefined> {
+    const stat = lstatSync(this.#blobs.pathOf(sha256), { throwIfNoEntry: false });
+    const blob = stat?.isFile() ? { sha256, size: stat.size } : undefined;
+    return blob && (await this.keep(blob)) ? blob : undefined;
+  }
+
   /** Keeps content of the store for the manifest to come. @returns whether the store has it, whole */
   async keep(blob: BlobRef): Promise<boolean> {
-    await using _lock = await lockFile(storeLock(this.#root));
+    await using _lock = await lockFile(storeLock(this.root));
     await this.#pin(blob);
     return await this.#blobs.has(blob);
   }
@@ -118,7 +133,7 @@ export class BuildSession implements AsyncDisposable {
         `a part of the image has the sha256 ${blob.sha256}, not ${sha256}; nothing of it is kept`,
       );
     }
-    await using _lock = await lockFile(storeLock(this.#root), signal);
+    await using _lock = await lockFile(storeLock(this.root), signal);
     await this.#pin(blob);
     await this.#blobs.take(temporary, blob);
     return blob;

@@ -28,8 +28,10 @@ export interface StoredImage {
 
 /** Something that {@link ImageStore.collect} removes. */
 export interface CollectedThing {
-  readonly kind: 'blob' | 'layer' | 'build' | 'damaged';
-  readonly path: string;
+  /** A part that nobody has; a layer of an OCI image, and what was noted of it; the folder of a dead build; something that was set aside. */
+  readonly kind: 'image-part' | 'image-layer' | 'image-build' | 'image-damaged';
+  /** Its path. */
+  readonly name: string;
   readonly sizeBytes: number;
 }
 
@@ -132,10 +134,12 @@ export class ImageStore {
       await Promise.all(layers.map(({ path }) => rm(path, { force: true })));
     }
     return [
-      ...blobs.map(({ sha256, size }) => ({ kind: 'blob', path: this.blobs.pathOf(sha256), sizeBytes: size }) as const),
-      ...layers.map((layer) => ({ kind: 'layer', ...layer }) as const),
-      ...builds.map((path) => ({ kind: 'build', path, sizeBytes: 0 }) as const),
-      ...damaged.map((path) => ({ kind: 'damaged', path, sizeBytes: 0 }) as const),
+      ...blobs.map(
+        ({ sha256, size }) => ({ kind: 'image-part', name: this.blobs.pathOf(sha256), sizeBytes: size }) as const,
+      ),
+      ...layers.map(({ path, sizeBytes }) => ({ kind: 'image-layer', name: path, sizeBytes }) as const),
+      ...builds.map((name) => ({ kind: 'image-build', name, sizeBytes: 0 }) as const),
+      ...damaged.map((name) => ({ kind: 'image-damaged', name, sizeBytes: 0 }) as const),
     ];
   }
 
