@@ -1,4 +1,5 @@
-import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { run } from '../../ts/util/run.js';
 import { addImage } from '../support/oci-image.js';
@@ -144,6 +145,29 @@ describe('pulling from a registry', () => {
     await login('secret');
     const { path } = await pullRoot(reference, scratch.file('closed'));
     expect(await fileInRoot(path, 'app')).toBe('one');
+  });
+
+  it.runIf(process.getuid?.() === 0)('says that the disk is full, and works again when there is room', async () => {
+    const disk = scratch.file('disk');
+    await mkdir(disk, { mode: 0o700 });
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=4m,mode=0700', 'tmpfs', disk]);
+    try {
+      await addImage(scratch.file('layout'), 'large', { layers: [[{ name: 'noise', data: randomBytes(3_000_000) }]] });
+      await push('large', 'team/large:v1');
+      await writeFile(`${disk}/filler`, Buffer.alloc(2_000_000));
+      const full = await pullRoot(`${registry.host}/team/large:v1`, disk).catch((reason: unknown) => reason);
+      expect(full).toMatchObject({ code: 'IMAGE_PULL_FAILED', details: { reason: 'no-space' } });
+      expect(await readdir(`${disk}/building`)).toEqual([]);
+      await rm(`${disk}/filler`);
+      const unpacking = await pullRoot(`${registry.host}/team/large:v1`, disk).catch((reason: unknown) => reason);
+      expect(unpacking).toMatchObject({ message: expect.stringMatching(/no space left on device/i) });
+      expect(await readdir(`${disk}/building`)).toEqual([]);
+      await run('mount', ['-o', 'remount,size=64m', disk]);
+      const { path } = await pullRoot(`${registry.host}/team/large:v1`, disk);
+      expect((await stat(path)).size).toBeGreaterThan(3_000_000);
+    } finally {
+      await run('umount', [disk]);
+    }
   });
 
   it('can be canceled, and leaves nothing but what it has', async () => {

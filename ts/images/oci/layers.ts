@@ -66,6 +66,11 @@ export class LayerCheck {
     return this.#newest;
   }
 
+  /** Of all layers' tar archives. */
+  get unpackedBytes(): number {
+    return this.#bytes;
+  }
+
   /**
    * @param path the layer's blob
    * @param diffId the digest of its tar archive

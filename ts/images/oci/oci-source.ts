@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageConfig } from '../../config/image-config.js';
 import { isSmartVMError, SmartVMError } from '../../errors.js';
@@ -120,9 +120,10 @@ class OciBuilder {
 
   async #make(found: FoundImage): Promise<OciRoot> {
     const { session, fsType, onProgress, signal, arch } = this.#build;
-    const { manifest, config, layers, newest } = await this.#fetch(found);
+    const { manifest, config, layers, newest, unpackedBytes } = await this.#fetch(found);
     const { workDirectory } = session;
     const options = { cwd: workDirectory, signal };
+    await assertSpace(workDirectory, unpackedBytes);
     onProgress({ step: 'rootfs', message: `unpacking ${layers.length} layers` });
     const raw = { ...manifest.config, path: blobPath(this.#blobs, manifest.config.digest) };
     const folder = await unpackLayers({ config: raw, layers, workDirectory, options });
@@ -157,6 +158,7 @@ class OciBuilder {
     config: OciConfig;
     layers: CheckedLayer[];
     newest: number;
+    unpackedBytes: number;
   }> {
     const { arch, session, signal, onProgress } = this.#build;
     const manifest = await found.fetch();
@@ -173,7 +175,7 @@ class OciBuilder {
       const path = blobPath(this.#blobs, layer.digest);
       layers.push(await check.check(path, layer, config.diffIds[index] ?? '', session.workDirectory));
     }
-    return { manifest, config, layers, newest: check.newest };
+    return { manifest, config, layers, newest: check.newest, unpackedBytes: check.unpackedBytes };
   }
 
   #assertSize({ layers }: OciManifest): void {
@@ -201,5 +203,15 @@ class OciBuilder {
     const { arch, fsType } = this.#build;
     const id = manifest.config.digest.slice('sha256:'.length);
     return join(this.#directory, 'roots', `${id}-${arch}-${fsType}-${OCI_RECIPE}.json`);
+  }
+}
+
+/** Said before it is tried: umoci breaks off with a stack trace. What is unpacked is there a second time once it is packed. */
+async function assertSpace(directory: string, unpackedBytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(directory);
+  const [needed, free] = [2 * unpackedBytes, bavail * bsize];
+  if (free < needed) {
+    const mebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+    throw new Error(`no space left on device: it takes ${mebibytes(needed)}, and ${directory} has ${mebibytes(free)}`);
   }
 }
