@@ -65,7 +65,7 @@ describe('building an image', () => {
       const messages: ImageProgress[] = [];
       const manager = new ImageManager({ cacheDir, agentPath: '/bin/true' });
       const resolving = manager.resolve('debian', { onProgress: (progress) => messages.push(progress) });
-      await until(() => messages.length > 0, 10_000, 'word of the other program');
+      await until(() => messages.length > 1, 10_000, 'word of the other program, and how far it is');
       expect(messages[0]).toMatchObject({ step: 'wait' });
       first.child.kill('SIGKILL');
       await once(first.child, 'exit');

@@ -1,11 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
-import { lstat, readdir, rm } from 'node:fs/promises';
+import { lstatSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { SmartVMError } from '../errors.js';
 import { writeFileAtomic } from '../util/atomic-file.js';
-import { readBoundedText } from '../util/bounded-file.js';
-import { type FileRecord, type Fingerprint, verifyFile } from '../util/verified-file.js';
+import { readBoundedTextSync } from '../util/bounded-file.js';
+import {
+  type FileRecord,
+  type Fingerprint,
+  fingerprintSync,
+  sameFingerprint,
+  verifyFile,
+} from '../util/verified-file.js';
 import type { IBaseImageBundle } from './base-image-types.js';
 import { recordsOfUsers } from './store/uses.js';
 
@@ -25,9 +31,9 @@ export interface StoredBundle extends IBaseImageBundle {
 }
 
 /** The bundle of that id, if it is there with a readable manifest. @throws SmartVMError DIRECTORY_UNSAFE for a link in its place */
-export async function readBundle(cacheDir: string, bundleId: string): Promise<StoredBundle | undefined> {
+export function readBundle(cacheDir: string, bundleId: string): StoredBundle | undefined {
   const directory = join(cacheDir, bundleId);
-  const stat = await lstat(directory).catch(() => undefined);
+  const stat = lstatSync(directory, { throwIfNoEntry: false });
   if (!stat) {
     return undefined;
   }
@@ -35,7 +41,7 @@ export async function readBundle(cacheDir: string, bundleId: string): Promise<St
     throw new SmartVMError('DIRECTORY_UNSAFE', `${directory} is not a directory (a link is not followed); remove it`);
   }
   try {
-    const bundle = JSON.parse(await readBoundedText(join(directory, MANIFEST), MAX_MANIFEST_BYTES)) as StoredBundle;
+    const bundle = JSON.parse(readBoundedTextSync(join(directory, MANIFEST), MAX_MANIFEST_BYTES)) as StoredBundle;
     return bundle.bundleId === bundleId ? bundle : undefined;
   } catch {
     return undefined;
@@ -67,6 +73,10 @@ export async function bundleIsWhole(cacheDir: string, { bundleId, files, ...bund
   }
   const directory = join(cacheDir, bundleId);
   const inPlace = [bundle.kernelImagePath, bundle.rootfsPath].every((path) => path.startsWith(`${directory}/`));
+  const isTrusted = (path: string, record: FileRecord) => sameFingerprint(fingerprintSync(path), record.fingerprint);
+  if (inPlace && isTrusted(bundle.kernelImagePath, files.kernel) && isTrusted(bundle.rootfsPath, files.rootfs)) {
+    return true;
+  }
   const verdicts = await Promise.all([
     verifyFile(bundle.kernelImagePath, files.kernel),
     verifyFile(bundle.rootfsPath, files.rootfs),
@@ -82,7 +92,10 @@ export async function bundleIsWhole(cacheDir: string, { bundleId, files, ...bund
 export async function evictBundles(cacheDir: string, max: number, keepBundleId: string): Promise<string[]> {
   const names = await readdir(cacheDir, { withFileTypes: true }).catch(() => []);
   const directories = names.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'));
-  const bundles = await Promise.all(directories.map(({ name }) => readBundle(cacheDir, name)));
+  if (directories.length <= max) {
+    return [];
+  }
+  const bundles = directories.map(({ name }) => readBundle(cacheDir, name));
   const stored = bundles.filter((bundle) => bundle !== undefined);
   const lastUse = (bundle: StoredBundle) => Date.parse(bundle.lastAccessedAt) || 0;
   const oldestFirst = stored.sort((a, b) => lastUse(a) - lastUse(b));

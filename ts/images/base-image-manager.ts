@@ -114,8 +114,8 @@ export class BaseImageManager {
   }
 
   async #useCached({ preset, manifest }: BaseImagePlan): Promise<StoredBundle | undefined> {
-    const bundle = await readBundle(this.#cacheDir, manifest.bundleId);
-    if (bundle?.files?.manifestSha256 !== hashOf(manifest) || (await sourcesChanged(manifest, bundle))) {
+    const bundle = readBundle(this.#cacheDir, manifest.bundleId);
+    if (bundle?.files?.manifestSha256 !== hashOf(manifest) || sourcesChanged(manifest, bundle)) {
       return undefined;
     }
     if (!(await bundleIsWhole(this.#cacheDir, bundle))) {
@@ -167,7 +167,7 @@ async function fill(
 ): Promise<StoredBundle> {
   const { preset, ciVersion, source, manifest } = plan;
   const { kernel, rootfs } = manifest;
-  const sources = await unverifiedSources(manifest);
+  const sources = unverifiedSources(manifest);
   const [kernelFile, rootfsFile] = [join(temporary, kernel.fileName), join(temporary, rootfs.fileName)];
   const kernelSha256 = await placeArtifact(kernel, kernelFile, { ...policy, maxBytes: MAX_KERNEL_BYTES });
   const rootfsSha256 = await placeArtifact(rootfs, rootfsFile, { ...policy, maxBytes: MAX_ROOTFS_BYTES });
@@ -208,8 +208,8 @@ async function knownRecord(path: string, sha256: string): Promise<FileRecord> {
   return { size: Number(print.size), sha256, fingerprint: print };
 }
 
-async function sourcesChanged(manifest: CheckedManifest, bundle: StoredBundle): Promise<boolean> {
-  const now = Object.entries(await unverifiedSources(manifest));
+function sourcesChanged(manifest: CheckedManifest, bundle: StoredBundle): boolean {
+  const now = Object.entries(unverifiedSources(manifest));
   return now.some(([path, print]) => !sameFingerprint(print, bundle.files?.sources[path]));
 }
 

@@ -1,10 +1,10 @@
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { isSmartVMError, SmartVMError } from '../errors.js';
-import { readBoundedText } from '../util/bounded-file.js';
+import { readBoundedTextSync } from '../util/bounded-file.js';
 import { fetchDocument, type GetOptions } from '../util/download.js';
 import type { Reach } from '../util/http/reach.js';
 import { printableUrl } from '../util/redact.js';
-import { type Fingerprint, fingerprint } from '../util/verified-file.js';
+import { type Fingerprint, fingerprintSync } from '../util/verified-file.js';
 import type { IBaseImageHostedArtifact, IBaseImageHostedManifest } from './base-image-types.js';
 import type { Arch } from './image-types.js';
 
@@ -53,10 +53,8 @@ export interface LocatedManifest {
  * Reads and checks a hosted manifest of this host.
  * @throws SmartVMError BASE_IMAGE_MANIFEST_FAILED when it cannot be read, INVALID_BASE_IMAGE_MANIFEST when it breaks a rule
  */
-export async function readHostedManifest(manifestPath: string, arch: Arch): Promise<CheckedManifest> {
-  const text = await readBoundedText(manifestPath, MAX_MANIFEST_BYTES).catch((cause: Error) => {
-    throw new SmartVMError('BASE_IMAGE_MANIFEST_FAILED', `cannot read the manifest: ${cause.message}`, { cause });
-  });
+export function readHostedManifest(manifestPath: string, arch: Arch): CheckedManifest {
+  const text = read(manifestPath);
   return checkHostedManifest(parse(text, manifestPath), dirname(resolve(manifestPath)), arch);
 }
 
@@ -79,6 +77,15 @@ export async function fetchHostedManifest(url: string, arch: Arch, options: GetO
   const manifest = checkHostedManifest(parse(text, printableUrl(url)), '', arch);
   const [kernel, rootfs] = [besideManifest(manifest.kernel, url), besideManifest(manifest.rootfs, url)];
   return { manifest: { ...manifest, kernel, rootfs }, reach };
+}
+
+function read(path: string): string {
+  try {
+    return readBoundedTextSync(path, MAX_MANIFEST_BYTES);
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new SmartVMError('BASE_IMAGE_MANIFEST_FAILED', `cannot read the manifest: ${message}`, { cause });
+  }
 }
 
 function besideManifest({ path, ...artifact }: CheckedArtifact, manifestUrl: string): CheckedArtifact {
@@ -192,8 +199,8 @@ function invalid(rule: string): SmartVMError {
 }
 
 /** An artifact without a checksum is known by its file: when that is another one, the cached copy is out of date. */
-export async function unverifiedSources(manifest: CheckedManifest): Promise<Readonly<Record<string, Fingerprint>>> {
+export function unverifiedSources(manifest: CheckedManifest): Readonly<Record<string, Fingerprint>> {
   const paths = [manifest.kernel, manifest.rootfs].flatMap(({ path, sha256 }) => (path && !sha256 ? [path] : []));
-  const entries = await Promise.all(paths.map(async (path) => [path, await fingerprint(path)] as const));
+  const entries = paths.map((path) => [path, fingerprintSync(path)] as const);
   return Object.fromEntries(entries.flatMap(([path, print]) => (print ? [[path, print] as const] : [])));
 }

@@ -60,7 +60,7 @@ export async function planBaseImage(
   }
   if (path !== undefined) {
     const source = { type: 'hosted-manifest', manifestPath: path } as const;
-    return { preset, ciVersion: 'hosted', source, manifest: await readHostedManifest(path, arch) };
+    return { preset, ciVersion: 'hosted', source, manifest: readHostedManifest(path, arch) };
   }
   if (url === undefined) {
     throw new SmartVMError(

@@ -24,15 +24,15 @@ const RECIPE = 'base-image-1';
 export type BaseImageReference = Extract<ImageReference, { kind: 'manifest' | 'hosted' | 'preset' }>;
 
 /** What decides whether an image made of a base image is up to date: for a manifest of this host, it and the files without a sha256. */
-export async function baseImageRecipe(reference: BaseImageReference, arch: Arch): Promise<string> {
+export function baseImageRecipe(reference: BaseImageReference, arch: Arch): string {
   if (reference.kind !== 'manifest') {
     return RECIPE;
   }
   if (!statSync(reference.path, { throwIfNoEntry: false })) {
     throw unknownImage(reference.name, `there is no manifest ${reference.path}`);
   }
-  const manifest = await readHostedManifest(reference.path, arch);
-  const seen = JSON.stringify([manifest, await unverifiedSources(manifest)]);
+  const manifest = readHostedManifest(reference.path, arch);
+  const seen = JSON.stringify([manifest, unverifiedSources(manifest)]);
   return `${RECIPE}-${createHash('sha256').update(seen).digest('hex')}`;
 }
 

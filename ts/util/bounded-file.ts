@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 
 /**
@@ -11,8 +11,7 @@ export async function withBoundedFile<T>(
   { maxBytes, followLink }: { maxBytes: number; followLink: boolean },
   use: (file: FileHandle, size: number) => Promise<T>,
 ): Promise<T> {
-  const flags = constants.O_RDONLY | constants.O_NONBLOCK | (followLink ? 0 : constants.O_NOFOLLOW);
-  const file = await open(path, flags).catch((error: NodeJS.ErrnoException) => {
+  const file = await open(path, flagsFor(followLink)).catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'ELOOP' ? new Error(`${path} is a symbolic link, which is not followed`) : error;
   });
   try {
@@ -27,6 +26,29 @@ export async function withBoundedFile<T>(
   } finally {
     await file.close();
   }
+}
+
+/** As {@link readBoundedText}, without a trip to another thread for each step: for what every start of a VM waits for. */
+export function readBoundedTextSync(path: string, maxBytes: number, followLink = true): string {
+  const file = openSync(path, flagsFor(followLink));
+  try {
+    const stat = fstatSync(file);
+    if (!stat.isFile()) {
+      throw new Error(`${path} is not a regular file`);
+    }
+    const buffer = Buffer.alloc(Math.min(stat.size, maxBytes) + 1);
+    const length = readSync(file, buffer, 0, buffer.length, 0);
+    if (stat.size > maxBytes || length > stat.size) {
+      throw new Error(`${path} has more than ${maxBytes} bytes, which is the limit, or grows while it is read`);
+    }
+    return buffer.toString('utf8', 0, length);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function flagsFor(followLink: boolean): number {
+  return constants.O_RDONLY | constants.O_NONBLOCK | (followLink ? 0 : constants.O_NOFOLLOW);
 }
 
 /** The text of a small regular file, under the rules of {@link withBoundedFile}. */
