@@ -33,6 +33,10 @@ export const ERROR_CODES = {
   IMAGE_IN_USE: 'An image is not removed: VMs have it. `details.vms` has their ids.',
   IMAGE_KERNEL_UNSUPPORTED: 'A kernel cannot boot on this VMM. The message names kernels that can.',
   IMAGE_PART_INVALID: 'A part of an image is larger than it may be, has another sha256, or is no regular file.',
+  IMAGE_PULL_FAILED:
+    'An OCI image could not be pulled: network, credentials, or no such image. `details.reason` says which, the message how to go on.',
+  IMAGE_REFUSED:
+    'An OCI image is not as it must be: other digests, another architecture, members that lead out of it, over a limit.',
   IMAGE_UNKNOWN: 'No image of that name. The message has the forms that a name can have.',
   INVALID_BASE_IMAGE_CACHE_LIMIT: '`maxStoredBaseImages` is not an integer of at least 1.',
   INVALID_BASE_IMAGE_MANIFEST: 'A base image manifest breaks a rule. The message says which.',

@@ -1,6 +1,7 @@
 export type { AttachOptions, AttachReport } from './attach.js';
 export type { CapacityDemand, CapacityOptions } from './config/capacity.js';
 export type * from './config/device-types.js';
+export type { ImageCommandOptions, ImageConfig } from './config/image-config.js';
 export type { LifetimeOptions } from './config/lifetime.js';
 export type { IMemoryBackend, IRestoreOptions } from './config/restore.js';
 export type * from './config/types.js';

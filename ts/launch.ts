@@ -3,7 +3,7 @@ import { assertQueueMs } from './config/capacity.js';
 import { assertCommandOptions } from './config/commands.js';
 import { assertTags, type VmTags } from './config/labels.js';
 import { assertLifetime, assertRemoval, type LifetimeOptions, lifetimeOf } from './config/lifetime.js';
-import type { IMicroVMConfig } from './config/types.js';
+import type { IDriveConfig, IMicroVMConfig } from './config/types.js';
 import { writeGuestAccess } from './guest/access.js';
 import { dialerOf } from './guest/dial.js';
 import { generateVmKeys, type VmKeys } from './guest/keys.js';
@@ -16,8 +16,10 @@ import { vmmFolder } from './vmm/vm-folder.js';
 export interface LaunchOptions extends VmTags, LifetimeOptions {
   /** 1 to 64 letters, digits or hyphens. Default: made up. */
   id?: string | undefined;
-  /** Default `debian`. */
+  /** `debian`, `oci:python:3.12`, a folder with a root file system, and more: docs/images.md. Default `debian`. */
   image?: string | undefined;
+  /** Whether an image that is there is asked for anew: a tag may name another one by now. Default `missing`: it is not. */
+  pull?: 'always' | 'missing' | undefined;
   /** Virtual CPUs, 1 to 32. Default 1. */
   vcpuCount?: number | undefined;
   /** Memory in MiB. Default 256. */
@@ -93,10 +95,16 @@ export function launchConfig(id: string, runtimeDir: string, options: LaunchOpti
     drives: [
       { driveId: 'rootfs', pathOnHost: image.rootfs.path, isRootDevice: true, isReadOnly: true },
       { driveId: 'overlay', pathOnHost: join(folder, OVERLAY), isRootDevice: false, isReadOnly: false },
+      ...moduleDrive(image),
     ],
     ...(options.networkInterfaces ? { networkInterfaces: options.networkInterfaces } : {}),
     vsock: { guestCid: GUEST_CID, udsPath: join(folder, VSOCK) },
   };
+}
+
+/** The last of the drives that a VM is made with. */
+function moduleDrive({ moduleDrivePath: pathOnHost }: BootImage): IDriveConfig[] {
+  return pathOnHost === undefined ? [] : [{ driveId: 'modules', pathOnHost, isRootDevice: false, isReadOnly: true }];
 }
 
 /** Makes the files of a VM that are its own, and gives the way to the agent inside. */
@@ -134,6 +142,12 @@ export function guestConfig(id: string, options: LaunchOptions, image: BootImage
     authorizedKeys: [keys.clientPublicKey],
     seed: keys.seed,
     timeMs: Date.now(),
-    defaults: { env: options.env, user: options.user, cwd: options.cwd },
+    container: image.config !== undefined,
+    modules: image.moduleDrivePath === undefined ? undefined : { device: '/dev/vdc', fsType: 'squashfs' },
+    defaults: {
+      env: { ...image.config?.env, ...options.env },
+      user: options.user ?? image.config?.user,
+      cwd: options.cwd ?? image.config?.workingDir,
+    },
   };
 }

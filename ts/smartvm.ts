@@ -173,13 +173,15 @@ export class SmartVM implements AsyncDisposable {
     const directory = this.#directoryFor(id);
     assertLaunch(options);
     assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
-    const { signal, onProgress } = options;
+    const { signal } = options;
+    const resolving = { signal, onProgress: options.onProgress, refresh: options.pull === 'always' };
     await findVmm(this.#options); // before an image is built in vain
     const vmOf = { id, runtimeDir: directory };
-    await using held = await this.imageManager.hold(options.image ?? DEFAULT_IMAGE, vmOf, { signal, onProgress });
+    await using held = await this.imageManager.hold(options.image ?? DEFAULT_IMAGE, vmOf, resolving);
     const { image } = held;
     const vm = await this.createVM(launchConfig(id, directory, options, image), {
       ...vmOptionsOf(options),
+      imageConfig: image.config,
       prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
     });
     await vm.start({ signal, timeoutMs: options.startTimeoutMs, queueMs: options.queueMs });

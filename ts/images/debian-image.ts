@@ -14,7 +14,7 @@ import type { BlobRef } from './store/blobs.js';
 import type { BuildSession } from './store/build-session.js';
 
 /** Raised with every change to what the functions here build: an image made by another recipe is built again. */
-export const DEBIAN_RECIPE = `debian-${DEBIAN_SUITE}-3`;
+export const DEBIAN_RECIPE = `debian-${DEBIAN_SUITE}-4`;
 
 const DEBIAN_ARCH = { x86_64: 'amd64', aarch64: 'arm64' } as const;
 const PACKAGES = ['ca-certificates', 'iproute2'];
@@ -58,12 +58,13 @@ export async function buildDebianImage(build: DebianBuild): Promise<ImageContent
     await writeFile(join(build.session.workDirectory, 'apt.conf'), await hostAptSettings(), { mode: 0o600 });
     const release = await fetchKernel(build);
     const kernel = await writeKernel(build, release);
+    const moduleTree = await packModules(build, release, kernel.date);
     const rootfs = await makeRoot(build, kernel.date);
     return {
       kernelRelease: release,
       bootArgs: BOOT_ARGS[build.arch],
       fsType: 'squashfs',
-      blobs: { kernel: kernel.image, modules: kernel.modules, rootfs },
+      blobs: { kernel: kernel.image, modules: kernel.modules, moduleTree, rootfs },
     };
   } catch (error) {
     throwIfCanceled(build.signal, 'building the debian image');
@@ -117,6 +118,14 @@ async function writeKernel(build: DebianBuild, release: string) {
   const unsigned = selected.map((module) => ({ ...module, data: withoutSignature(module.data) }));
   const modules = await build.session.putBytes(moduleMembers(unsigned));
   return { image, modules, date: Math.floor((await stat(packed)).mtimeMs / 1000) };
+}
+
+/** All modules as a drive, for guests that have this kernel and a root file system that was made for any. Few are ever read: it is compressed. */
+async function packModules(build: DebianBuild, release: string, sourceDateEpoch: number): Promise<BlobRef> {
+  const [folder, file] = [join(build.session.workDirectory, 'lib/modules', release), build.session.newFile()];
+  const options = toolOptions(build, { SOURCE_DATE_EPOCH: String(sourceDateEpoch) });
+  await runInBuildSandbox('mksquashfs', [folder, file, '-noappend', '-quiet', '-no-progress', '-all-root'], options);
+  return await build.session.putFile(file);
 }
 
 /** The same packages give the same bytes: no file is newer than the kernel, and none has a trace of this build. */

@@ -222,7 +222,8 @@ export class ImageManager {
     await using session = await this.#store.openSession(key);
     onProgress({ step: 'build', message: `making image ${name}` });
     const base = async (other: string) => await this.#keepBase(session, other, { signal, onProgress });
-    const content = await sourceOf(reference).build(reference, { arch: this.arch, session, onProgress, signal, base });
+    const { arch, cacheDir } = this;
+    const content = await sourceOf(reference).build(reference, { arch, cacheDir, session, onProgress, signal, base });
     const manifest = makeManifest({ name, arch: this.arch, recipe }, content);
     await this.#store.manifests.write(key, manifest);
     onProgress({ step: 'done', message: `image ${name} is ready` });
@@ -244,7 +245,7 @@ export class ImageManager {
   }
 
   async #bootable(manifest: ImageManifest, { signal }: ResolveOptions): Promise<BootImage> {
-    const { kernel, modules, rootfs } = manifest.blobs;
+    const { kernel, modules, rootfs, moduleDrive } = manifest.blobs;
     const initramfsPath = await cachedInitramfs(
       join(this.cacheDir, 'initramfs'),
       {
@@ -261,7 +262,9 @@ export class ImageManager {
       kernelImagePath: this.pathOf(kernel.sha256),
       initramfsPath,
       rootfs: { path: this.pathOf(rootfs.sha256), fsType: manifest.fsType },
+      moduleDrivePath: moduleDrive && this.pathOf(moduleDrive.sha256),
       bootArgs: manifest.bootArgs,
+      config: manifest.config,
     };
   }
 }

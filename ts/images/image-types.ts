@@ -1,3 +1,4 @@
+import type { ImageConfig } from '../config/image-config.js';
 import type { Arch } from '../util/arch.js';
 import type { BlobRef } from './store/blobs.js';
 
@@ -27,7 +28,11 @@ export interface BootImage {
   /** The agent, and the modules of this kernel that devices and file systems need. */
   readonly initramfsPath: string;
   readonly rootfs: { readonly path: string; readonly fsType: RootFsType };
+  /** A squashfs with the kernel's modules, for a root file system that has none of this kernel. */
+  readonly moduleDrivePath?: string | undefined;
   readonly bootArgs: string;
+  /** What the image says of the programs in it. */
+  readonly config?: ImageConfig | undefined;
 }
 
 /** What a source made: parts in the store, and how to boot them. */
@@ -35,7 +40,14 @@ export interface ImageContent {
   readonly kernelRelease: string;
   readonly bootArgs: string;
   readonly fsType: RootFsType;
-  /** `modules` is the part of the initramfs that depends on the kernel alone. */
+  /** What the image says of the programs in it. */
+  readonly config?: ImageConfig | undefined;
+  /** Where it came from: no part of what a VM sees. */
+  readonly source?: object | undefined;
+  /**
+   * `modules` is the part of the initramfs that depends on the kernel alone; `moduleDrive` has all modules, for a guest whose root
+   * file system has none, and `moduleTree` is such a drive for others with this kernel.
+   */
   readonly blobs: { readonly kernel: BlobRef; readonly modules: BlobRef; readonly rootfs: BlobRef } & Readonly<
     Record<string, BlobRef>
   >;

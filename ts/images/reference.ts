@@ -1,13 +1,15 @@
 import { resolve } from 'node:path';
 import { SmartVMError } from '../errors.js';
 import { printableUrl } from '../util/redact.js';
+import { formatOciReference, type OciReference, parseOciReference } from './oci/reference.js';
+import type { PackedFsType } from './root-file-system.js';
 
 /** What an image's name means. `name` is how it is shown, and has no secret in it. */
 export type ImageReference = { readonly name: string } & (
   | { readonly kind: 'debian' /** Debian's code name; undefined: the default one. */; readonly suite?: string }
-  | { readonly kind: 'oci' /** What stands behind `oci:`. */; readonly target: string }
+  | { readonly kind: 'oci'; readonly target: OciReference; readonly fsType: PackedFsType }
   | { readonly kind: 'manifest' /** Absolute. */; readonly path: string }
-  | { readonly kind: 'directory' /** Absolute. */; readonly path: string }
+  | { readonly kind: 'directory' /** Absolute. */; readonly path: string; readonly fsType: PackedFsType }
   | { readonly kind: 'hosted'; readonly url: string }
   | { readonly kind: 'preset'; readonly preset: 'latest' | 'lts' }
 );
@@ -46,14 +48,19 @@ export function parseReference(text: string): ImageReference {
     return { kind: 'debian', name: text, ...(rest === undefined ? {} : { suite: rest }) };
   }
   if (prefix === 'oci' && rest) {
-    return { kind: 'oci', name: text, target: rest };
+    const { name, fsType, suffix } = splitFsType(rest);
+    const target = parseOciReference(name);
+    return { kind: 'oci', name: `oci:${formatOciReference(target)}${suffix}`, target, fsType };
   }
   if (prefix === 'hosted' && rest && URL.canParse(rest)) {
     return { kind: 'hosted', name: `hosted:${printableUrl(rest)}`, url: rest };
   }
   if (/^(\/|\.\.?(\/|$))/.test(text)) {
-    const path = resolve(text);
-    return { kind: path.endsWith('.json') ? 'manifest' : 'directory', name: path, path };
+    const { name, fsType, suffix } = splitFsType(text);
+    const path = resolve(name);
+    return path.endsWith('.json')
+      ? { kind: 'manifest', name: path, path }
+      : { kind: 'directory', name: path + suffix, path, fsType };
   }
   throw unknownImage(text);
 }
@@ -67,6 +74,12 @@ export function unknownImage(name: string, why = `there is no image '${name}'`):
   return new SmartVMError('IMAGE_UNKNOWN', `${why}; an image is one of: ${REFERENCE_FORMS.join(', ')}`, {
     details: { name },
   });
+}
+
+/** `?fs=ext4` behind a name asks for another root file system than squashfs. */
+function splitFsType(text: string): { name: string; fsType: PackedFsType; suffix: string } {
+  const [, name = text, fsType] = /^(.*)\?fs=(ext4|squashfs)$/.exec(text) ?? [];
+  return { name, fsType: fsType === 'ext4' ? 'ext4' : 'squashfs', suffix: fsType === 'ext4' ? '?fs=ext4' : '' };
 }
 
 function split(text: string): [string, string | undefined] {

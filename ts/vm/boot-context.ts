@@ -44,7 +44,7 @@ export interface BootContext {
   /** The record of a VM that runs already, to which this is to be attached. */
   readonly attach: VmRecord | undefined;
   readonly vmmKind: VmmKind | undefined;
-  readonly tags: VmTags;
+  readonly tags: VmTags & Pick<MicroVMOptions, 'imageConfig'>;
   readonly confine: Confine | undefined;
   readonly reserve: Reserve | undefined;
   readonly claimName: ClaimName | undefined;
@@ -82,7 +82,7 @@ export function bootContext(
   return {
     ...{ id, config, socketPath, executable, restore, confine, reserve, claimName, prepare },
     vmmKind: options.vmmKind,
-    tags: { name: options.name, labels: options.labels, image: options.image },
+    tags: { name: options.name, labels: options.labels, image: options.image, imageConfig: options.imageConfig },
     vmmFlags: options.vmmFlags ?? {},
     extraArgs: options.extraArgs ?? [],
     runtimeDir: options.runtimeDir ?? `${socketPath}.d`,

@@ -1,4 +1,5 @@
 import { assertQueueMs } from '../config/capacity.js';
+import type { ImageConfig } from '../config/image-config.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from '../config/types.js';
 import { type SnapshotOptions, snapshotPayload } from '../config/updates.js';
 import { VMConfig } from '../config/vm-config.js';
@@ -71,6 +72,10 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
       isStopping: () => this.#stopping !== undefined,
       process: () => this.vmm(),
     });
+  }
+
+  get imageConfig(): ImageConfig | undefined {
+    return this.#options.attach?.record.imageConfig ?? this.#options.imageConfig;
   }
 
   get state(): VmState {

@@ -1,3 +1,4 @@
+import type { ImageConfig } from '../config/image-config.js';
 import type { VmTags } from '../config/labels.js';
 import type { LifetimeOptions } from '../config/lifetime.js';
 import type { IRestoreOptions } from '../config/restore.js';
@@ -13,6 +14,8 @@ import type { ShutdownRung } from './shutdown.js';
 import type { VmState } from './state.js';
 
 export interface MicroVMOptions extends VmTags, LifetimeOptions {
+  /** What the VM's image says of the programs in it. */
+  imageConfig?: ImageConfig | undefined;
   /** For the record: which VMM it is. */
   vmmKind?: VmmKind | undefined;
   /** Directory (0700) of the keeper's socket and of the logs; removed when the VM ends. Default `<socketPath>.d`. */

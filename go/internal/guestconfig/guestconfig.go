@@ -30,6 +30,10 @@ type Config struct {
 	Network Network `json:"network"`
 	// Defaults are of the commands that run in the VM.
 	Defaults Defaults `json:"defaults"`
+	// Container says that the root file system is of a container image: its /run and /tmp have content of their own.
+	Container bool `json:"container"`
+	// Modules has the kernel's modules, for a root file system without them.
+	Modules *Drive `json:"modules"`
 }
 
 // Defaults hold for a command that says nothing else.
@@ -37,6 +41,12 @@ type Defaults struct {
 	Env  map[string]string `json:"env"`
 	User string            `json:"user"`
 	Cwd  string            `json:"cwd"`
+}
+
+// Drive is a read-only file system on a block device.
+type Drive struct {
+	Device string `json:"device"`
+	FSType string `json:"fsType"`
 }
 
 // Root says where the root file system is.

@@ -6,7 +6,9 @@ describe('parseReference', () => {
   it.each([
     ['debian', { kind: 'debian', name: 'debian' }],
     ['debian:trixie', { kind: 'debian', name: 'debian:trixie', suite: 'trixie' }],
-    ['oci:docker.io/library/python:3.12', { kind: 'oci', target: 'docker.io/library/python:3.12' }],
+    ['oci:python:3.12', { kind: 'oci', name: 'oci:docker.io/library/python:3.12', fsType: 'squashfs' }],
+    ['oci:a?fs=ext4', { kind: 'oci', name: 'oci:docker.io/library/a:latest?fs=ext4', fsType: 'ext4' }],
+    ['./a?fs=ext4', { kind: 'directory', path: resolve('a'), name: `${resolve('a')}?fs=ext4`, fsType: 'ext4' }],
     ['latest', { kind: 'preset', preset: 'latest' }],
     ['lts', { kind: 'preset', preset: 'lts' }],
     ['./a/manifest.json', { kind: 'manifest', path: resolve('a/manifest.json') }],

@@ -151,6 +151,11 @@ export async function abandonedBuilds(root: string): Promise<string[]> {
   return folders.filter((_folder, index) => !alive[index]);
 }
 
+/** Whether a program is making an image, these builds aside. */
+export async function hasLiveBuild(root: string, abandoned: readonly string[]): Promise<boolean> {
+  return (await buildFolders(root)).some((folder) => !abandoned.includes(folder));
+}
+
 /** The sha256 of what builds under way have put into the store. */
 export async function pinnedBlobs(root: string, abandoned: readonly string[]): Promise<string[]> {
   const folders = (await buildFolders(root)).filter((folder) => !abandoned.includes(folder));

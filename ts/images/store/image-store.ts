@@ -5,8 +5,9 @@ import { lockFile } from '../../util/file-lock.js';
 import { ensurePrivateDirectory } from '../../util/private-directory.js';
 import { removeBuild } from '../build-sandbox.js';
 import type { Arch } from '../image-types.js';
+import { unusedLayers } from '../oci/layer-cache.js';
 import { type BlobRef, Blobs } from './blobs.js';
-import { abandonedBuilds, BuildSession, pinnedBlobs, storeLock } from './build-session.js';
+import { abandonedBuilds, BuildSession, hasLiveBuild, pinnedBlobs, storeLock } from './build-session.js';
 import { blobsOf, type ImageManifest, Manifests } from './manifests.js';
 import { type Uses, usesOfBlobs } from './uses.js';
 
@@ -27,8 +28,8 @@ export interface StoredImage {
 
 /** Something that {@link ImageStore.collect} removes. */
 export interface CollectedThing {
-  /** A part that nobody has; the folder of a dead build; something that was set aside. */
-  readonly kind: 'image-part' | 'image-build' | 'image-damaged';
+  /** A part that nobody has; a layer of an OCI image, and what was noted of it; the folder of a dead build; something that was set aside. */
+  readonly kind: 'image-part' | 'image-layer' | 'image-build' | 'image-damaged';
   /** Its path. */
   readonly name: string;
   readonly sizeBytes: number;
@@ -123,15 +124,20 @@ export class ImageStore {
     const builds = await abandonedBuilds(this.root);
     const damaged = await this.blobs.listCorrupt();
     const blobs = await this.#unused(builds);
+    // A build under way may be about to use any of them.
+    const pulling = await hasLiveBuild(this.root, builds);
+    const layers = pulling ? [] : await unusedLayers(this.root, new Set(await this.#namedByManifests()));
     if (!dryRun) {
       await Promise.all(builds.map(removeBuild));
       await Promise.all(damaged.map((path) => rm(path, { recursive: true, force: true })));
       await Promise.all(blobs.map(({ sha256 }) => this.blobs.remove(sha256)));
+      await Promise.all(layers.map(({ path }) => rm(path, { force: true })));
     }
     return [
       ...blobs.map(
         ({ sha256, size }) => ({ kind: 'image-part', name: this.blobs.pathOf(sha256), sizeBytes: size }) as const,
       ),
+      ...layers.map(({ path, sizeBytes }) => ({ kind: 'image-layer', name: path, sizeBytes }) as const),
       ...builds.map((name) => ({ kind: 'image-build', name, sizeBytes: 0 }) as const),
       ...damaged.map((name) => ({ kind: 'image-damaged', name, sizeBytes: 0 }) as const),
     ];

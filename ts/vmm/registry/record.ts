@@ -1,4 +1,5 @@
 import { isValidInterfaceName, isValidVmId } from '../../config/ids.js';
+import type { ImageConfig } from '../../config/image-config.js';
 import { tagChecks } from '../../config/labels.js';
 import type { IMicroVMConfig } from '../../config/types.js';
 import {
@@ -41,6 +42,8 @@ export interface VmRecord {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   /** Name of the image that it was launched from. */
   readonly image?: string | undefined;
+  /** What its image says of the programs in it. */
+  readonly imageConfig?: ImageConfig | undefined;
   /** ISO 8601. For people: nothing is judged by it. */
   readonly createdAt: string;
   /** The program that made it. */
@@ -107,6 +110,7 @@ const record = object<VmRecord>(
     version: integer(RECORD_VERSION, RECORD_VERSION),
     id: rule(isValidVmId, 'must be the id of a VM'),
     ...tagChecks,
+    imageConfig: anything,
     createdAt: word,
     owner: identity,
     detached: flag,
