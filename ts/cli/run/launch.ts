@@ -41,13 +41,16 @@ export async function run(words: readonly string[], options: RunOptions): Promis
   await using smartvm = new SmartVM(options.jail ? {} : { jail: false });
   try {
     const launch = launchOptions(options, interrupt.signal);
-    const command = commandOf(words, options, await imageConfigOf(smartvm, options, launch));
+    const isOwn = options.detach || words.length === 0;
+    // An image's own command is to be known before anything boots; of what else is wrong, launch() speaks sooner.
+    const known = isOwn ? commandOf(words, options, await imageConfigOf(smartvm, options, launch)) : undefined;
     if (options.detach) {
-      const detached = { detached: true, removeOnExit: options.rm, command };
+      const detached = { detached: true, removeOnExit: options.rm, command: known };
       return await announce(await smartvm.launch({ ...launch, ...detached }), interrupt);
     }
     const vm = await smartvm.launch(launch);
-    return await follow(await vm.spawn(command ?? []), options, interrupt);
+    const command = known ?? commandOf(words, options, vm.imageConfig) ?? [];
+    return await follow(await vm.spawn(command), options, interrupt);
   } catch (error) {
     if (interrupt.exitCode !== undefined) {
       return interrupt.exitCode;
@@ -80,7 +83,7 @@ function launchOptions(options: RunOptions, signal: AbortSignal): LaunchOptions 
   };
 }
 
-/** What the image says of its command, which is to be known before anything boots. */
+/** What the image says of its command. */
 async function imageConfigOf(
   { imageManager }: SmartVM,
   { image, pull }: RunOptions,
