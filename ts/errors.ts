@@ -48,6 +48,12 @@ export const ERROR_CODES = {
   JAILER_MISSING:
     "Firecracker's jailer was not found. Run `smartvm install`, or name one; `jail: false` gives up the wall.",
   KEEPER_FAILED: 'The keeper of a VM could not be started, or broke off.',
+  LAYER_DAMAGED: 'A layer that was kept cannot be used any more. The message says what is wrong with it.',
+  LAYER_IN_USE: 'A layer that is kept is a running VM’s. `details.usedBy` is its id; one layer is one VM’s at a time.',
+  LAYER_MISMATCH: 'A layer that was kept is of another kind, or lies over another image, than what is asked for.',
+  LAYER_NOT_FOUND: 'No layer of that name is kept.',
+  LAYER_UNSUPPORTED:
+    'The image or the file system of the host cannot have that kind of layer. Let it be chosen: `auto`.',
   MEMORY_EXCEEDED: 'The VM asks for more memory than the host has.',
   NO_CLIENT: 'The VM has not been started, so there is no API to call.',
   PACKAGE_DAMAGED:

@@ -1,16 +1,20 @@
 import { join } from 'node:path';
-import type { VmTags } from './config/labels.js';
-import type { IMicroVMConfig } from './config/types.js';
+import { assertQueueMs } from './config/capacity.js';
+import { assertTags, type VmTags } from './config/labels.js';
+import { assertLayerOptions, keptLayerName, type LayerOptions } from './config/layers.js';
+import type { IDriveConfig, IMicroVMConfig } from './config/types.js';
+import { SmartVMError } from './errors.js';
 import { type GuestAccess, writeGuestAccess } from './guest/access.js';
 import { GuestConnection } from './guest/connection.js';
 import { generateVmKeys, type VmKeys } from './guest/keys.js';
 import type { DialGuest } from './guest/types.js';
 import type { BootImage, ImageProgress } from './images/image-manager.js';
 import { perVmInitramfs } from './images/initramfs.js';
-import { createOverlayDrive } from './images/overlay.js';
+import type { LayerPlan } from './images/layers/plan.js';
+import type { Amounts } from './vmm/capacity/amounts.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
-export interface LaunchOptions extends VmTags {
+export interface LaunchOptions extends VmTags, LayerOptions {
   /** 1 to 64 letters, digits or hyphens. Default: made up. */
   id?: string | undefined;
   /** Default `debian`. */
@@ -19,8 +23,6 @@ export interface LaunchOptions extends VmTags {
   vcpuCount?: number | undefined;
   /** Memory in MiB. Default 256. */
   memSizeMib?: number | undefined;
-  /** Size in MiB of the layer that takes the VM's writes, sparse on the host. Default 1,024. */
-  diskSizeMib?: number | undefined;
   /** Default: the id. */
   hostname?: string | undefined;
   /** Added to the image's kernel command line. */
@@ -43,12 +45,30 @@ export interface LaunchOptions extends VmTags {
 const GUEST_CID = 3;
 const AGENT_PROTOCOL = 1;
 const INITRAMFS = 'initramfs.cpio';
-const OVERLAY = 'overlay.img';
 const VSOCK = 'vsock.sock';
-const DEFAULT_DISK_SIZE_MIB = 1024;
 
-/** The VM that runs an image: root file system read-only, a layer of its own for its writes, vsock for the agent. */
-export function launchConfig(id: string, runtimeDir: string, options: LaunchOptions, image: BootImage): IMicroVMConfig {
+/** @throws SmartVMError INVALID_OPTION, MEMORY_EXCEEDED with what can be told before anything is looked for or made */
+export function assertLaunchOptions(options: LaunchOptions, { memoryMib: hostMib }: Pick<Amounts, 'memoryMib'>): void {
+  assertQueueMs(options.queueMs);
+  assertTags(options);
+  assertLayerOptions(options);
+  keptLayerName(options);
+  const { memSizeMib } = options;
+  if (memSizeMib !== undefined && memSizeMib > hostMib) {
+    throw new SmartVMError('MEMORY_EXCEEDED', `a VM of ${memSizeMib} MiB does not fit this host of ${hostMib} MiB`, {
+      details: { memSizeMib, hostMib },
+    });
+  }
+}
+
+/** The VM that runs an image: a layer of its own for its writes, vsock for the agent. */
+export function launchConfig(
+  id: string,
+  runtimeDir: string,
+  options: LaunchOptions,
+  image: BootImage,
+  layer: LayerPlan,
+): IMicroVMConfig {
   const folder = vmmFolder(runtimeDir);
   return {
     id,
@@ -58,13 +78,23 @@ export function launchConfig(id: string, runtimeDir: string, options: LaunchOpti
       bootArgs: [image.bootArgs, options.bootArgs].filter((part) => part !== undefined).join(' '),
     },
     machineConfig: { vcpuCount: options.vcpuCount ?? 1, memSizeMib: options.memSizeMib ?? 256 },
-    drives: [
-      { driveId: 'rootfs', pathOnHost: image.rootfs.path, isRootDevice: true, isReadOnly: true },
-      { driveId: 'overlay', pathOnHost: join(folder, OVERLAY), isRootDevice: false, isReadOnly: false },
-    ],
+    drives: drivesOf(image, layer),
     ...(options.networkInterfaces ? { networkInterfaces: options.networkInterfaces } : {}),
     vsock: { guestCid: GUEST_CID, udsPath: join(folder, VSOCK) },
   };
+}
+
+/** What the guest is told of its layer. */
+type GuestLayer = Pick<LayerPlan, 'kind' | 'grows'>;
+
+/** The image, which is only read, with the layer beside it; or the layer alone, where it is a copy of the image. */
+function drivesOf({ rootfs }: BootImage, { kind, path }: LayerPlan): IDriveConfig[] {
+  return kind === 'overlay'
+    ? [
+        { driveId: 'rootfs', pathOnHost: rootfs.path, isRootDevice: true, isReadOnly: true },
+        { driveId: 'overlay', pathOnHost: path, isRootDevice: false, isReadOnly: false },
+      ]
+    : [{ driveId: 'rootfs', pathOnHost: path, isRootDevice: true, isReadOnly: false }];
 }
 
 /** Makes the files of a VM that are its own, and gives the way to the agent inside. */
@@ -73,13 +103,14 @@ export async function prepareFiles(
   runtimeDir: string,
   options: LaunchOptions,
   image: BootImage,
-  cacheDir: string,
+  layer: GuestLayer,
+  fillLayer: () => Promise<void>,
 ): Promise<DialGuest> {
   const folder = vmmFolder(runtimeDir);
   const keys = await generateVmKeys();
   await Promise.all([
-    perVmInitramfs(image.initramfsPath, join(folder, INITRAMFS), guestConfig(id, options, image, keys)),
-    createOverlayDrive(cacheDir, join(folder, OVERLAY), options.diskSizeMib ?? DEFAULT_DISK_SIZE_MIB),
+    perVmInitramfs(image.initramfsPath, join(folder, INITRAMFS), guestConfig(id, options, image, layer, keys)),
+    fillLayer(),
   ]);
   const access = { udsPath: join(folder, VSOCK), keys };
   await writeGuestAccess(runtimeDir, access);
@@ -92,20 +123,28 @@ export function dialerOf(access: GuestAccess): DialGuest {
 }
 
 /** What the agent reads in /smartvm/config.json; drives have the names that their order gives them. */
-export function guestConfig(id: string, options: LaunchOptions, image: BootImage, keys: VmKeys): object {
+export function guestConfig(
+  id: string,
+  options: LaunchOptions,
+  image: BootImage,
+  layer: GuestLayer,
+  keys: VmKeys,
+): object {
   return {
     protocol: AGENT_PROTOCOL,
     id,
     hostname: options.hostname ?? id,
-    root: {
-      device: '/dev/vda',
-      fsType: image.rootfs.fsType,
-      readOnly: true,
-      overlay: { device: '/dev/vdb', fsType: 'ext4' },
-    },
+    root: rootOf(image, layer),
     hostKey: keys.hostKey,
     authorizedKeys: [keys.clientPublicKey],
     seed: keys.seed,
     timeMs: Date.now(),
   };
+}
+
+function rootOf({ rootfs: { fsType } }: BootImage, { kind, grows }: GuestLayer): object {
+  const root = { device: '/dev/vda', fsType };
+  return kind === 'overlay'
+    ? { ...root, readOnly: true, overlay: { device: '/dev/vdb', fsType: 'ext4', grow: grows } }
+    : { ...root, readOnly: false, own: true, grow: grows };
 }

@@ -4,27 +4,26 @@ import { type AttachOptions, type AttachReport, findRecord, vmToAttach } from '.
 import {
   assertCapacityDemand,
   assertCapacityOptions,
-  assertQueueMs,
   type CapacityDemand,
   type CapacityOptions,
 } from './config/capacity.js';
 import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
 import { assertVmId } from './config/ids.js';
 import { assertJailOptions, type JailOptions } from './config/jail.js';
-import { assertTags } from './config/labels.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from './config/types.js';
 import type { Finding } from './doctor/finding.js';
 import { SmartVMError } from './errors.js';
 import { BaseImageManager } from './images/base-image-manager.js';
 import { ImageManager } from './images/image-manager.js';
-import { type LaunchOptions, launchConfig, prepareFiles } from './launch.js';
+import { assertLaunchOptions, type LaunchOptions, launchConfig, prepareFiles } from './launch.js';
+import { Layers } from './layers.js';
 import { NetworkManager } from './network/network-manager.js';
 import { linkSignals } from './util/deadline.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
 import { assertSocketPath } from './util/socket-path.js';
 import { MicroVM } from './vm/micro-vm.js';
 import type { MicroVMOptions } from './vm/types.js';
-import { type Amounts, hostLimits } from './vmm/capacity/amounts.js';
+import { hostLimits } from './vmm/capacity/amounts.js';
 import { demandOf } from './vmm/capacity/demand.js';
 import { HostCapacity } from './vmm/capacity/host-capacity.js';
 import { findVmm } from './vmm/find.js';
@@ -62,7 +61,7 @@ export interface SmartVMOptions {
 export interface CreateVMOptions
   extends Pick<
     MicroVMOptions,
-    'prepare' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs' | 'name' | 'labels' | 'detached'
+    'prepare' | 'claim' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs' | 'name' | 'labels' | 'detached'
   > {
   /**
    * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
@@ -76,6 +75,8 @@ export class SmartVM implements AsyncDisposable {
   readonly imageManager: ImageManager;
   readonly baseImageManager: BaseImageManager;
   readonly networkManager: NetworkManager;
+  /** What VMs write, and what is kept of it. */
+  readonly layers: Layers;
   readonly #options: SmartVMOptions;
   readonly #runtimeDir: string;
   readonly #jail: JailOptions | undefined;
@@ -95,6 +96,7 @@ export class SmartVM implements AsyncDisposable {
     const arch = options.arch ?? hostArch();
     this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch });
     this.baseImageManager = new BaseImageManager({ cacheDir: join(dataDir, 'base-images'), arch });
+    this.layers = new Layers(this.#runtimeDir, join(dataDir, 'layers'), this.imageManager.cacheDir);
     this.#capacity = options.capacity === false ? undefined : new HostCapacity(options.capacity);
     this.networkManager = new NetworkManager({
       ...(options.subnet === undefined ? {} : { subnet: options.subnet }),
@@ -141,8 +143,13 @@ export class SmartVM implements AsyncDisposable {
     await ensurePrivateDirectory(this.#runtimeDir);
     this.#directoryFor(id); // once more: others may have taken the id meanwhile
     this.#add(vm);
-    this.#sweep ??= pruneDirectories(this.#runtimeDir).catch(() => undefined); // prune() reports it
+    this.#sweep ??= this.#sweepOnce().catch(() => undefined); // prune() reports it
     return vm;
+  }
+
+  async #sweepOnce(): Promise<void> {
+    await pruneDirectories(this.#runtimeDir);
+    await this.layers.prune();
   }
 
   /**
@@ -165,17 +172,17 @@ export class SmartVM implements AsyncDisposable {
   async #launch(options: LaunchOptions): Promise<MicroVM> {
     const id = options.id ?? newId();
     const directory = this.#directoryFor(id);
-    assertQueueMs(options.queueMs);
-    assertTags(options);
-    assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
+    assertLaunchOptions(options, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
     const image = await this.imageManager.resolve(options.image ?? 'debian', { signal, onProgress });
-    const vm = await this.createVM(launchConfig(id, directory, options, image), {
+    const layer = await this.layers.plan(id, options, image);
+    const vm = await this.createVM(launchConfig(id, directory, options, image, layer), {
       name: options.name,
       labels: options.labels,
       detached: options.detached,
-      prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
+      claim: this.layers.claim(layer, image),
+      prepare: () => prepareFiles(id, directory, options, image, layer, () => this.layers.fill(layer, image)),
     });
     await vm.start({ signal, timeoutMs: options.timeoutMs, queueMs: options.queueMs });
     return vm;
@@ -231,7 +238,8 @@ export class SmartVM implements AsyncDisposable {
    * @throws SmartVMError DIRECTORY_UNSAFE, TOOL_MISSING, TOOL_FAILED
    */
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
-    return await prune(this.#runtimeDir, options);
+    const report = await prune(this.#runtimeDir, options);
+    return { ...report, others: [...report.others, ...(await this.layers.prune(options.dryRun))] };
   }
 
   /**
@@ -280,12 +288,4 @@ export class SmartVM implements AsyncDisposable {
 
 function newId(): string {
   return `vm-${randomBytes(5).toString('hex')}`;
-}
-
-function assertMemory(memSizeMib: number | undefined, { memoryMib: hostMib }: Amounts): void {
-  if (memSizeMib !== undefined && memSizeMib > hostMib) {
-    throw new SmartVMError('MEMORY_EXCEEDED', `a VM of ${memSizeMib} MiB does not fit this host of ${hostMib} MiB`, {
-      details: { memSizeMib, hostMib },
-    });
-  }
 }

@@ -4,6 +4,7 @@ import type { VMConfig } from '../config/vm-config.js';
 import { SmartVMError } from '../errors.js';
 import type { DialGuest, Guest } from '../guest/types.js';
 import { CleanupStack } from '../util/cleanup-stack.js';
+import type { Holder } from '../util/holder.js';
 import type { Confine, Confinement } from '../vmm/confinement.js';
 import type { VmmKind } from '../vmm/find.js';
 import type { VmmFlags } from '../vmm/flags.js';
@@ -21,6 +22,20 @@ export type PrepareFiles = (runtimeDir: string, signal: AbortSignal) => Promise<
 
 /** Takes what the VM needs of the host, in line for up to `queueMs` if others have it, and gives the way to give it back. */
 export type Reserve = (wait: { queueMs: number; signal: AbortSignal }) => Promise<() => void>;
+
+export type Undo = () => Promise<void>;
+
+/** What a VM has outside of its directory and has to take first, because only one VM at a time may have it. */
+export interface Claim {
+  /** For the journal; see util/held-file.ts. */
+  readonly paths: readonly string[];
+  /** Whether what the guest writes outlives the VM, so that its end is to be an orderly one. */
+  readonly keeps: boolean;
+  /** Takes it, and gives the way to give it back when the VMM has ended. */
+  readonly take: (holder: Holder, signal: AbortSignal) => Promise<Undo>;
+  /** Called when the guest answers: the VM has come so far that what it writes is worth keeping. */
+  readonly keep: (guest: Guest | undefined) => Promise<void>;
+}
 
 /** What the steps of a boot work on; each step adds what it made, and its undo to `cleanup`. */
 export interface BootContext {
@@ -41,6 +56,7 @@ export interface BootContext {
   readonly reserve: Reserve | undefined;
   readonly queueMs: number;
   readonly prepare: PrepareFiles | undefined;
+  readonly claim: Claim | undefined;
   readonly signal: AbortSignal;
   /** On the clock of performance.now(), which no change of the time moves. */
   deadline: number;
@@ -66,9 +82,9 @@ export function bootContext(
   options: MicroVMOptions,
   start: Pick<BootContext, 'signal' | 'queueMs' | 'deadline' | 'onVmm'>,
 ): BootContext {
-  const { restore, confine, reserve, prepare, attach } = options;
+  const { restore, confine, reserve, prepare, claim, attach } = options;
   return {
-    ...{ id, config, socketPath, executable, restore, confine, reserve, prepare },
+    ...{ id, config, socketPath, executable, restore, confine, reserve, prepare, claim },
     vmmKind: options.vmmKind,
     tags: { name: options.name, labels: options.labels },
     vmmFlags: options.vmmFlags ?? {},

@@ -4,6 +4,7 @@ import { configPaths, restorePaths } from '../config/host-paths.js';
 import { gatedFields } from '../config/since.js';
 import { SmartVMError } from '../errors.js';
 import { delay, linkSignals, throwIfCanceled } from '../util/deadline.js';
+import { currentProcess } from '../util/process-identity.js';
 import { FLAGS_SINCE, flagPaths, vmmArguments } from '../vmm/flags.js';
 import { guestSizeOf } from '../vmm/guest-size.js';
 import { Telemetry } from '../vmm/telemetry.js';
@@ -34,6 +35,7 @@ type Steps = readonly (readonly BootStep[])[];
 const BRING_UP: Steps = [
   [{ name: 'capacity', run: reserveCapacity }],
   [{ name: 'runtime-directory', run: makeRuntimeDirectory }],
+  [{ name: 'layer', run: takeLayer }],
   [{ name: 'jail', run: makeJail }],
   [
     { name: 'files', run: makeFiles },
@@ -50,6 +52,7 @@ export const BOOT: Steps = [
   [{ name: 'instance-start', run: startInstance }],
   ...SEAL,
   ...AGENT,
+  [{ name: 'keep', run: keepLayer }],
 ];
 
 /** A start from a snapshot to a guest that answers again. */
@@ -141,6 +144,17 @@ async function reserveCapacity(context: BootContext, signal: AbortSignal): Promi
     context.cleanup.push('capacity', release);
   }
   context.deadline += performance.now() - begin; // to wait in line is not to start
+}
+
+async function takeLayer({ id, runtimeDir, claim, cleanup }: BootContext, signal: AbortSignal): Promise<void> {
+  const undo = await claim?.take({ id, runtimeDir, owner: await currentProcess() }, signal);
+  if (undo) {
+    cleanup.push('layer', undo);
+  }
+}
+
+async function keepLayer({ claim, guest }: BootContext): Promise<void> {
+  await claim?.keep(guest);
 }
 
 async function makeJail(context: BootContext, signal: AbortSignal): Promise<void> {

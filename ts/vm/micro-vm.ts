@@ -18,6 +18,7 @@ import { CallQueue } from './call-queue.js';
 import { pumpConsole } from './console.js';
 import { classifyExit } from './exit.js';
 import { GuestLink } from './guest-link.js';
+import { keepsLayer } from './layer.js';
 import { type Powered, pauseVm, resumeVm, snapshotVm } from './power.js';
 import { RunningVM, type VmCall } from './running-vm.js';
 import { shutDown } from './shutdown.js';
@@ -126,9 +127,9 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     return this.#stopping;
   }
 
-  /** `stop({ force: true })`: what a VM leaves behind of itself goes with it, so an orderly end buys nothing. */
+  /** `stop({ force: true })`, for an orderly end buys nothing where all goes with the VM; `stop()` where its layer is kept. */
   async cleanup(): Promise<void> {
-    await this.stop({ force: true });
+    await this.stop({ force: !keepsLayer(this.#options) });
   }
 
   /** Whether the VM lives on without this: it was started with `detached`, or attached to. */

@@ -5,7 +5,7 @@ import type { Confine } from '../vmm/confinement.js';
 import type { VmmKind } from '../vmm/find.js';
 import type { VmmFlags } from '../vmm/flags.js';
 import type { VmRecord } from '../vmm/registry/record.js';
-import type { PrepareFiles, Reserve } from './boot-context.js';
+import type { Claim, PrepareFiles, Reserve } from './boot-context.js';
 import type { VmExit } from './exit.js';
 import type { ShutdownRung } from './shutdown.js';
 import type { VmState } from './state.js';
@@ -19,6 +19,8 @@ export interface MicroVMOptions extends VmTags {
   confine?: Confine | undefined;
   /** Runs before anything of the VM is made; what it gives is called when all is released. Default: nothing is reserved. */
   reserve?: Reserve | undefined;
+  /** What it takes outside of its directory. Default: nothing. */
+  claim?: Claim | undefined;
   /** Runs beside the VMM's own start. */
   prepare?: PrepareFiles | undefined;
   /** Starts from a snapshot in place of a kernel; the configuration then has nothing of the VM's hardware. */

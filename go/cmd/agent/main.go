@@ -67,7 +67,7 @@ func (a *agent) bootRoot() error {
 	if err := boot.MountDevices(); err != nil {
 		return err
 	}
-	overlaid := false
+	own := false
 	if a.config.Root != nil {
 		root, err := boot.MountRoot(a.config.Root, a.modules)
 		if err != nil {
@@ -76,9 +76,9 @@ func (a *agent) bootRoot() error {
 		if err := root.Switch(); err != nil {
 			return fmt.Errorf("root file system: %w", err)
 		}
-		a.root, overlaid = root, root.Overlaid
+		a.root, own = root, root.Own
 	}
 	boot.MountVolatile()
-	boot.WriteIdentity("/etc", a.config, overlaid)
+	boot.WriteIdentity("/etc", a.config, own)
 	return nil
 }

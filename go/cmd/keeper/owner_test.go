@@ -24,6 +24,7 @@ func TestTheDirectoryStaysWhereItsRecordNamesThingsOutside(t *testing.T) {
 		`{"journal":{"taps":["tap7"],"sockets":[],"folders":[]}}`:      true,
 		`{"journal":{"taps":[],"sockets":["/tmp/a"],"folders":[]}}`:    true,
 		`{"journal":{"taps":[],"sockets":[],"folders":["/tmp/snap"]}}`: true,
+		`{"journal":{"taps":[],"sockets":[],"folders":[],"layers":["/tmp/a.img"]}}`: true,
 		`{"journal`: true,
 	} {
 		t.Run(fmt.Sprintf("%.60s", record), func(t *testing.T) {

@@ -23,12 +23,12 @@ func removeOrphan(dir string) error {
 		return err
 	}
 	var record struct {
-		Journal struct{ Taps, Sockets, Folders []string }
+		Journal struct{ Taps, Sockets, Folders, Layers []string }
 	}
 	if err := json.Unmarshal(text, &record); err != nil {
 		return fmt.Errorf("%s is left: its record: %w", dir, err)
 	}
-	if j := record.Journal; len(j.Taps)+len(j.Sockets)+len(j.Folders) > 0 {
+	if j := record.Journal; len(j.Taps)+len(j.Sockets)+len(j.Folders)+len(j.Layers) > 0 {
 		return nil
 	}
 	return removeTree(dir)

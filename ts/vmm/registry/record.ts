@@ -14,6 +14,7 @@ import {
   text,
 } from '../../config/validation/checks.js';
 import { errorsOf } from '../../config/validation/vm-config.js';
+import { isHeldFile } from '../../util/held-file.js';
 import type { ProcessIdentity } from '../../util/process-identity.js';
 import { parseSafeJson } from '../../util/safe-json.js';
 import type { VmmKind } from '../find.js';
@@ -34,6 +35,8 @@ export interface Journal {
   readonly sockets: readonly string[];
   /** Folders in which the VMM writes a snapshot, until its files go to their places. */
   readonly folders: readonly string[];
+  /** Files that hold what the VM writes, outside its directory; see util/held-file.ts. */
+  readonly layers?: readonly string[] | undefined;
 }
 
 /** A VM as its directory's `vm.json` tells it to every program: who made it, what it is, and what it holds of the host. */
@@ -141,6 +144,7 @@ const record = object<VmRecord>(
         taps: list(rule(isValidInterfaceName, 'must be the name of an interface')),
         sockets: list(path),
         folders: list(path),
+        layers: list(rule(isHeldFile, 'must be the path of a layer')),
       },
       ['taps', 'sockets', 'folders'],
     ),
