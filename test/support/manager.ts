@@ -71,13 +71,24 @@ export class ManagerBench implements AsyncDisposable {
     return this.scratch.file('run');
   }
 
+  /** Where the VMs of its programs have what they write. */
+  get layersFolder(): string {
+    return this.scratch.file('data', 'layers', 'running');
+  }
+
   get kernelImagePath(): string {
     return this.scratch.file('toy');
   }
 
   get options() {
     const { path, jail } = this.#vmm;
-    return { runtimeDir: this.runtimeDir, firecrackerBinaryPath: path, ...(jail === undefined ? {} : { jail }) };
+    const dataDir = this.scratch.file('data');
+    return {
+      dataDir,
+      runtimeDir: this.runtimeDir,
+      firecrackerBinaryPath: path,
+      ...(jail === undefined ? {} : { jail }),
+    };
   }
 
   /** Ids that no other test has. */
@@ -103,7 +114,9 @@ export class ManagerBench implements AsyncDisposable {
   }
 
   manager(order: Omit<ManagerOrder, 'smartvm'>): Manager {
-    return new Manager({ ...order, smartvm: this.options }, this.runtimeDir);
+    const { configs } = order;
+    const layersFolder = this.layersFolder;
+    return new Manager({ ...order, smartvm: this.options, ...(configs ? { layersFolder } : {}) }, this.runtimeDir);
   }
 
   async identitiesOf(id: string): Promise<{ keeper: ProcessIdentity; vmm: ProcessIdentity }> {
@@ -124,6 +137,7 @@ export class ManagerBench implements AsyncDisposable {
       ...names,
       ...(await Promise.all(leases)).flat().filter((name) => name !== '.lock'),
       ...sockets.flat(),
+      ...(await readdir(this.layersFolder).catch(() => [])).filter((name) => name !== '.lock'),
       ...(await this.#cgroups()),
       ...taps.filter((tap) => existsSync(`/sys/class/net/${tap}`)),
       ...(await processesNaming(this.scratch.path)),
