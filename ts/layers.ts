@@ -1,5 +1,6 @@
 import { rm, truncate, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { keptLayerName } from './config/layers.js';
 import { isSmartVMError, SmartVMError } from './errors.js';
 import type { Guest } from './guest/types.js';
 import type { BootImage } from './images/image-types.js';
@@ -18,6 +19,9 @@ import {
 import { foldersBelow, keptFolder, type LayerPlan, passingFolder, planLayer } from './images/layers/plan.js';
 import { sweepPassing } from './images/layers/sweep.js';
 import { createEmpty } from './images/overlay.js';
+import { parseReference } from './images/reference.js';
+import type { ImageManifest } from './images/store/manifests.js';
+import { noteRuntimeDir } from './images/store/uses.js';
 import type { LaunchOptions } from './launch.js';
 import { isKept, leaseOf } from './util/held-file.js';
 import { type Holder, isSameHolder, readHolder, writeHolder } from './util/holder.js';
@@ -61,6 +65,25 @@ export class Layers {
     await removeKeptLayer(path, holder, isHeld);
   }
 
+  /**
+   * The image that a layer which is there was made for: its VM boots that, whatever has its name by now. A copy has a root file system
+   * of its own and may be given another image, of which it takes the kernel.
+   * @throws SmartVMError INVALID_OPTION, LAYER_MISMATCH, LAYER_DAMAGED
+   */
+  async imageOf(options: LaunchOptions): Promise<ImageManifest | undefined> {
+    const name = keptLayerName(options);
+    const found =
+      name === undefined ? undefined : await readKeptLayer(keptLayerPath(keptFolder(this.#directory), name));
+    if (!found || options.image === undefined || parseReference(options.image).name === found.image.name) {
+      return found?.image;
+    }
+    if (found.kind === 'overlay') {
+      const why = `layer ${name} lies over image ${found.image.name}, and fits no other`;
+      throw new SmartVMError('LAYER_MISMATCH', `${why}: not ${options.image}`);
+    }
+    return undefined;
+  }
+
   /** @throws SmartVMError INVALID_OPTION, LAYER_UNSUPPORTED, LAYER_MISMATCH, LAYER_DAMAGED, DIRECTORY_UNSAFE */
   async plan(id: string, options: LaunchOptions, image: BootImage): Promise<LayerPlan> {
     await ensurePrivateDirectory(this.#runtimeRoot);
@@ -75,7 +98,7 @@ export class Layers {
   }
 
   /** What a VM has to take before its jail is made: nothing, where the layer is in its own directory. */
-  claim(plan: LayerPlan, image: BootImage): Claim | undefined {
+  claim(plan: LayerPlan, image: ImageManifest): Claim | undefined {
     if (plan.place === 'own') {
       return undefined;
     }
@@ -84,7 +107,7 @@ export class Layers {
       paths: [plan.path],
       keeps: kept,
       take: (holder, signal) => (kept ? takeKept(plan, holder, signal) : takePassing(plan, holder)),
-      keep: async (guest) => (kept ? await keep(plan, image, guest) : undefined),
+      keep: async (guest) => (kept ? await this.#keep(plan, image, guest) : undefined),
     };
   }
 
@@ -99,6 +122,16 @@ export class Layers {
     const { kind, sizeMib, path } = plan;
     const format = plan.place === 'kept' ? 'kept' : 'passing';
     await fillLayer(path, { kind, sizeMib, format, rootfs: image.rootfs.path, cacheDir: this.#cacheDir });
+  }
+
+  /** From here on the layer stays when its VM ends, and its image while there is the layer. */
+  async #keep(plan: LayerPlan, image: ImageManifest, guest: Guest | undefined): Promise<void> {
+    const { path, kind, found } = plan;
+    await assertMounted(plan, guest);
+    if (!found) {
+      await noteRuntimeDir(this.#cacheDir, keptFolder(this.#directory));
+      await describeKeptLayer(path, { name: basename(path, '.img'), kind, image, createdAt: new Date().toISOString() });
+    }
   }
 
   /** Removes the layers that VMs have left whose records are gone, such as after a reboot. */
@@ -155,22 +188,12 @@ async function takeKept(plan: LayerPlan, holder: Holder, signal: AbortSignal): P
   return undo;
 }
 
-/** From here on the layer stays when its VM ends: its guest has mounted it. */
-async function keep({ path, kind, found }: LayerPlan, image: BootImage, guest: Guest | undefined): Promise<void> {
+/** The guest has mounted its root file system. @throws SmartVMError LAYER_DAMAGED where it could not */
+async function assertMounted({ path }: LayerPlan, guest: Guest | undefined): Promise<void> {
   await guest?.exec(['true']).catch((error: unknown) => {
     const [, why] = (isSmartVMError(error) && ROOT_FAILED.exec(error.message)) || [];
     throw why === undefined ? error : damaged(path, why.trim(), error);
   });
-  if (!found) {
-    const name = path.slice(path.lastIndexOf('/') + 1, -'.img'.length);
-    const { digest } = image;
-    await describeKeptLayer(path, {
-      name,
-      kind,
-      image: { name: image.name, digest },
-      createdAt: new Date().toISOString(),
-    });
-  }
 }
 
 /** A VM whose program and keeper were killed may have a VMM that still writes: it is ended before another has its layer. */

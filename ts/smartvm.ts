@@ -20,6 +20,7 @@ import { Layers } from './layers.js';
 import { NetworkManager } from './network/network-manager.js';
 import { linkSignals } from './util/deadline.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
+import { currentProcess } from './util/process-identity.js';
 import { assertSocketPath } from './util/socket-path.js';
 import { MicroVM } from './vm/micro-vm.js';
 import type { MicroVMOptions } from './vm/types.js';
@@ -175,13 +176,16 @@ export class SmartVM implements AsyncDisposable {
     assertLaunchOptions(options, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
-    const image = await this.imageManager.resolve(options.image ?? 'debian', { signal, onProgress });
+    const holder = { id, runtimeDir: directory, owner: await currentProcess() };
+    const made = await this.layers.imageOf(options);
+    await using held = await this.imageManager.hold(made ?? options.image ?? 'debian', holder, { signal, onProgress });
+    const { image, manifest } = held;
     const layer = await this.layers.plan(id, options, image);
     const vm = await this.createVM(launchConfig(id, directory, options, image, layer), {
       name: options.name,
       labels: options.labels,
       detached: options.detached,
-      claim: this.layers.claim(layer, image),
+      claim: this.layers.claim(layer, manifest),
       prepare: () => prepareFiles(id, directory, options, image, layer, () => this.layers.fill(layer, image)),
     });
     await vm.start({ signal, timeoutMs: options.timeoutMs, queueMs: options.queueMs });
@@ -238,8 +242,10 @@ export class SmartVM implements AsyncDisposable {
    * @throws SmartVMError DIRECTORY_UNSAFE, TOOL_MISSING, TOOL_FAILED
    */
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
-    const report = await prune(this.#runtimeDir, options);
-    return { ...report, others: [...report.others, ...(await this.layers.prune(options.dryRun))] };
+    const report = await prune(this.#runtimeDir, options); // first: images and layers may be those of dead VMs
+    const layers = await this.layers.prune(options.dryRun);
+    const parts = await this.imageManager.prune(options);
+    return { ...report, others: [...report.others, ...layers, ...parts.map(({ path }) => imagePart(path))] };
   }
 
   /**
@@ -285,6 +291,8 @@ export class SmartVM implements AsyncDisposable {
     vm.on('released', () => this.#vms.get(vm.id) === vm && this.#vms.delete(vm.id));
   }
 }
+
+const imagePart = (name: string) => ({ kind: 'image-part', name }) as const;
 
 function newId(): string {
   return `vm-${randomBytes(5).toString('hex')}`;

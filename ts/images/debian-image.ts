@@ -3,17 +3,18 @@ import { join } from 'node:path';
 import { isSmartVMError, SmartVMError } from '../errors.js';
 import { throwIfCanceled } from '../util/deadline.js';
 import { type RunOptions, requireTools, run } from '../util/run.js';
-import { sealFile, writeReadOnly } from '../util/verified-file.js';
 import { DEBIAN_SUITE, debianSources, hostAptSettings } from './apt-sources.js';
 import { buildSandboxTools, runInBuildSandbox } from './build-sandbox.js';
-import type { Arch, BundleContent, ProgressListener } from './image-types.js';
+import type { Arch, ImageContent, ProgressListener } from './image-types.js';
 import { moduleMembers } from './initramfs.js';
 import { selectModules } from './kernel-modules.js';
 import { unpackKernel } from './kernel-unpack.js';
 import { withoutSignature } from './modinfo.js';
+import type { BlobRef } from './store/blobs.js';
+import type { BuildSession } from './store/build-session.js';
 
 /** Raised with every change to what the functions here build: an image made by another recipe is built again. */
-export const DEBIAN_RECIPE = `debian-${DEBIAN_SUITE}-2`;
+export const DEBIAN_RECIPE = `debian-${DEBIAN_SUITE}-3`;
 
 const DEBIAN_ARCH = { x86_64: 'amd64', aarch64: 'arm64' } as const;
 const PACKAGES = ['ca-certificates', 'iproute2'];
@@ -42,10 +43,7 @@ const TOLD = /^I: ((?:running apt-get update|downloading|extracting|installing).
 
 export interface DebianBuild {
   readonly arch: Arch;
-  /** An empty folder for what is not kept. */
-  readonly workDirectory: string;
-  /** An empty folder for the files of the bundle. */
-  readonly bundleDirectory: string;
+  readonly session: BuildSession;
   readonly onProgress: ProgressListener;
   readonly signal?: AbortSignal | undefined;
 }
@@ -54,18 +52,18 @@ export interface DebianBuild {
  * Builds the `debian` image: Debian's cloud kernel and a minimal Debian root file system, both fetched and verified by apt.
  * @throws SmartVMError TOOL_MISSING, CANCELED, IMAGE_BUILD_FAILED
  */
-export async function buildDebianImage(build: DebianBuild): Promise<BundleContent> {
+export async function buildDebianImage(build: DebianBuild): Promise<ImageContent> {
   await requireTools(['mmdebstrap', 'mksquashfs', 'apt-get', ...buildSandboxTools()]);
   try {
-    await writeFile(join(build.workDirectory, 'apt.conf'), await hostAptSettings(), { mode: 0o600 });
+    await writeFile(join(build.session.workDirectory, 'apt.conf'), await hostAptSettings(), { mode: 0o600 });
     const release = await fetchKernel(build);
     const kernel = await writeKernel(build, release);
-    await makeRoot(build, kernel.date);
+    const rootfs = await makeRoot(build, kernel.date);
     return {
       kernelRelease: release,
       bootArgs: BOOT_ARGS[build.arch],
       fsType: 'squashfs',
-      files: { kernel: kernel.file, modules: 'modules.cpio-part', rootfs: 'rootfs.squashfs' },
+      blobs: { kernel: kernel.image, modules: kernel.modules, rootfs },
     };
   } catch (error) {
     throwIfCanceled(build.signal, 'building the debian image');
@@ -81,7 +79,7 @@ export async function buildDebianImage(build: DebianBuild): Promise<BundleConten
 async function fetchKernel(build: DebianBuild): Promise<string> {
   const name = `linux-image-cloud-${DEBIAN_ARCH[build.arch]}`;
   build.onProgress({ step: 'kernel', message: `fetching ${name} with apt` });
-  await mkdir(join(build.workDirectory, 'lib'));
+  await mkdir(join(build.session.workDirectory, 'lib'));
   await mmdebstrap(build, 'kernel', [
     '--variant=extract',
     '--format=null',
@@ -91,42 +89,44 @@ async function fetchKernel(build: DebianBuild): Promise<string> {
     DEBIAN_SUITE,
     '/dev/null',
   ]);
-  const [release] = await readdir(join(build.workDirectory, 'lib/modules'));
+  const [release] = await readdir(join(build.session.workDirectory, 'lib/modules'));
   if (!release) {
     throw new Error(`${name} has no modules`);
   }
-  await run('depmod', ['--basedir', build.workDirectory, release], toolOptions(build)).catch((error: unknown) => {
-    if (!isSmartVMError(error, 'TOOL_MISSING')) {
-      throw error;
-    }
-    build.onProgress({
-      step: 'kernel',
-      message: 'depmod is not installed: modprobe in the guest will not find modules',
-    });
-  });
+  await run('depmod', ['--basedir', build.session.workDirectory, release], toolOptions(build)).catch(
+    (error: unknown) => {
+      if (!isSmartVMError(error, 'TOOL_MISSING')) {
+        throw error;
+      }
+      build.onProgress({
+        step: 'kernel',
+        message: 'depmod is not installed: modprobe in the guest will not find modules',
+      });
+    },
+  );
   return release;
 }
 
-async function writeKernel(build: DebianBuild, release: string): Promise<{ file: string; date: number }> {
+/** Puts the kernel, and the modules that its initramfs has, into the store. */
+async function writeKernel(build: DebianBuild, release: string) {
   build.onProgress({ step: 'kernel', message: `unpacking kernel ${release}` });
-  const packed = join(build.workDirectory, 'boot', `vmlinuz-${release}`);
-  const file = build.arch === 'x86_64' ? 'vmlinux' : 'Image';
-  await writeReadOnly(join(build.bundleDirectory, file), await unpackKernel(await readFile(packed), build.arch));
-  const modules = await selectModules(join(build.workDirectory, 'lib/modules', release), release);
+  const packed = join(build.session.workDirectory, 'boot', `vmlinuz-${release}`);
+  const image = await build.session.putBytes(await unpackKernel(await readFile(packed), build.arch));
+  const selected = await selectModules(join(build.session.workDirectory, 'lib/modules', release), release);
   // apt has verified them: the guest's kernel need not do it again, at 5 ms a module under emulation.
-  const unsigned = modules.map((module) => ({ ...module, data: withoutSignature(module.data) }));
-  await writeReadOnly(join(build.bundleDirectory, 'modules.cpio-part'), moduleMembers(unsigned));
-  return { file, date: Math.floor((await stat(packed)).mtimeMs / 1000) };
+  const unsigned = selected.map((module) => ({ ...module, data: withoutSignature(module.data) }));
+  const modules = await build.session.putBytes(moduleMembers(unsigned));
+  return { image, modules, date: Math.floor((await stat(packed)).mtimeMs / 1000) };
 }
 
 /** The same packages give the same bytes: no file is newer than the kernel, and none has a trace of this build. */
-async function makeRoot(build: DebianBuild, sourceDateEpoch: number): Promise<void> {
+async function makeRoot(build: DebianBuild, sourceDateEpoch: number): Promise<BlobRef> {
   build.onProgress({
     step: 'rootfs',
     message: `making the root file system of Debian ${DEBIAN_SUITE} (about half a minute)`,
   });
   const environment = { SOURCE_DATE_EPOCH: String(sourceDateEpoch) };
-  const root = join(build.workDirectory, 'root');
+  const root = join(build.session.workDirectory, 'root');
   await mmdebstrap(
     build,
     'rootfs',
@@ -142,13 +142,13 @@ async function makeRoot(build: DebianBuild, sourceDateEpoch: number): Promise<vo
     environment,
   );
   build.onProgress({ step: 'rootfs', message: 'packing it as squashfs' });
-  const image = join(build.bundleDirectory, 'rootfs.squashfs');
+  const image = build.session.newFile();
   // Uncompressed: unpacking costs more than reading, most of all under emulation.
   const plain = ['-noappend', '-quiet', '-no-progress', '-noI', '-noD', '-noF', '-noX'];
   // Only root can make device nodes; the guest's kernel fills /dev in any case.
   const emptyDev = ['-p', `dev D ${sourceDateEpoch} 755 0 0`, '-e', 'dev'];
   await runInBuildSandbox('mksquashfs', [root, image, ...plain, ...emptyDev], toolOptions(build, environment));
-  await sealFile(image);
+  return await build.session.putFile(image);
 }
 
 async function mmdebstrap(build: DebianBuild, step: string, args: string[], environment = {}): Promise<void> {
@@ -168,6 +168,6 @@ async function mmdebstrap(build: DebianBuild, step: string, args: string[], envi
 
 function toolOptions(build: DebianBuild, environment: NodeJS.ProcessEnv = {}): RunOptions {
   // The work folder as TMPDIR: whatever a killed tool leaves is removed with it.
-  const env = { ...process.env, TMPDIR: build.workDirectory, ...environment };
-  return { cwd: build.workDirectory, env, signal: build.signal };
+  const env = { ...process.env, TMPDIR: build.session.workDirectory, ...environment };
+  return { cwd: build.session.workDirectory, env, signal: build.signal };
 }

@@ -1,4 +1,5 @@
 import type { Arch } from '../util/arch.js';
+import type { BlobRef } from './store/blobs.js';
 
 export type { Arch } from '../util/arch.js';
 
@@ -6,6 +7,9 @@ export type { Arch } from '../util/arch.js';
 export interface ImageProgress {
   readonly step: string;
   readonly message: string;
+  /** Of a transfer: how much of it has come, and how much is to come where that is known. */
+  readonly receivedBytes?: number;
+  readonly totalBytes?: number;
 }
 
 export type ProgressListener = (progress: ImageProgress) => void;
@@ -15,7 +19,7 @@ export type RootFsType = 'squashfs' | 'ext4' | 'erofs';
 /** All that a VM needs to boot an image. The files are shared and read-only: a VM writes to a layer of its own. */
 export interface BootImage {
   readonly name: string;
-  /** `sha256:…` of its recipe and parts: the same digest is the same image. */
+  /** `sha256:…` of its parts and how they are booted: the same digest is the same image. */
   readonly digest: string;
   readonly arch: Arch;
   /** ELF vmlinux (x86_64) or Image (aarch64). */
@@ -26,11 +30,13 @@ export interface BootImage {
   readonly bootArgs: string;
 }
 
-/** What a build made: file names in the bundle's folder, and how to boot them. */
-export interface BundleContent {
+/** What a source made: parts in the store, and how to boot them. */
+export interface ImageContent {
   readonly kernelRelease: string;
   readonly bootArgs: string;
   readonly fsType: RootFsType;
   /** `modules` is the part of the initramfs that depends on the kernel alone. */
-  readonly files: { readonly kernel: string; readonly modules: string; readonly rootfs: string };
+  readonly blobs: { readonly kernel: BlobRef; readonly modules: BlobRef; readonly rootfs: BlobRef } & Readonly<
+    Record<string, BlobRef>
+  >;
 }

@@ -9,6 +9,7 @@ import { type Holder, readHolder } from '../../util/holder.js';
 import { acquireLease, type Lease } from '../../util/leases.js';
 import { ensurePrivateDirectory } from '../../util/private-directory.js';
 import { parseSafeJson } from '../../util/safe-json.js';
+import { type ImageManifest, isManifest } from '../store/manifests.js';
 import { readExt4State } from './superblock.js';
 
 const MIB = 1024 * 1024;
@@ -18,8 +19,8 @@ const KINDS: readonly unknown[] = ['overlay', 'reflink', 'copy'];
 export interface KeptLayer {
   readonly name: string;
   readonly kind: LayerKind;
-  /** The image that it was made for. An overlay fits no other. */
-  readonly image: { readonly name: string; readonly digest: string };
+  /** The image that it was made for, which is not removed while there is the layer. An overlay fits no other. */
+  readonly image: ImageManifest;
   /** ISO 8601. */
   readonly createdAt: string;
 }
@@ -55,10 +56,10 @@ export async function readKeptLayer(path: string): Promise<KeptLayer | undefined
   }
   const { name, kind, image, createdAt } = parse(text, path);
   const isWhole = name === basename(path, '.img') && KINDS.includes(kind) && typeof createdAt === 'string';
-  if (!isWhole || typeof image?.name !== 'string' || typeof image.digest !== 'string') {
+  if (!isWhole || !isManifest(image)) {
     throw damaged(path, 'its description is not one that SmartVM wrote');
   }
-  return { name, kind, image: { name: image.name, digest: image.digest }, createdAt } as KeptLayer;
+  return { name, kind, image, createdAt } as KeptLayer;
 }
 
 /** Makes a layer one that is kept: from here on nothing but {@link removeKeptLayer} removes it. */

@@ -5,7 +5,7 @@ import type { LayerOptions } from '../../../../ts/config/layers.js';
 import type { BootImage } from '../../../../ts/images/image-types.js';
 import { describeKeptLayer } from '../../../../ts/images/layers/kept.js';
 import { planLayer } from '../../../../ts/images/layers/plan.js';
-import { imageOf, makeExt4 } from '../../../support/boot-image.js';
+import { imageOf, makeExt4, manifestOf } from '../../../support/boot-image.js';
 import { mountTmpfs } from '../../../support/mounts.js';
 import { type ScratchDirectory, scratchDirectory } from '../../../support/scratch.js';
 
@@ -40,7 +40,7 @@ async function keepOne(name: string, sizeMib: number, kind: 'overlay' | 'copy' =
   await mkdir(scratch.file('layers', 'kept'), { recursive: true, mode: 0o700 });
   const path = scratch.file('layers', 'kept', `${name}.img`);
   await makeExt4(path, sizeMib);
-  await describeKeptLayer(path, { name, kind, image: { name: 'test', digest: 'sha256:1' }, createdAt: 'now' });
+  await describeKeptLayer(path, { name, kind, image: manifestOf('test', 'sha256:1'), createdAt: 'now' });
   return path;
 }
 

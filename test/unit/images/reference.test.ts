@@ -1,0 +1,37 @@
+import { resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { identityOf, parseReference } from '../../../ts/images/reference.js';
+
+describe('parseReference', () => {
+  it.each([
+    ['debian', { kind: 'debian', name: 'debian' }],
+    ['debian:trixie', { kind: 'debian', name: 'debian:trixie', suite: 'trixie' }],
+    ['oci:docker.io/library/python:3.12', { kind: 'oci', target: 'docker.io/library/python:3.12' }],
+    ['latest', { kind: 'preset', preset: 'latest' }],
+    ['lts', { kind: 'preset', preset: 'lts' }],
+    ['./a/manifest.json', { kind: 'manifest', path: resolve('a/manifest.json') }],
+    ['/srv/root', { kind: 'directory', path: '/srv/root', name: '/srv/root' }],
+    ['..', { kind: 'directory', path: resolve('..') }],
+    ['hosted:https://a.test/m.json', { kind: 'hosted', url: 'https://a.test/m.json' }],
+  ])('reads %s', (text, expected) => {
+    expect(parseReference(text)).toMatchObject(expected);
+  });
+
+  it('shows no secret of a URL, and still tells two of them apart', () => {
+    const [a, b] = ['hosted:https://u:p@a.test/m.json?sig=1', 'hosted:https://u:p@a.test/m.json?sig=2'].map(
+      parseReference,
+    );
+    expect(a?.name).toBe('hosted:https://a.test/m.json');
+    expect(a?.name).toBe(b?.name);
+    expect(a && identityOf(a)).not.toBe(b && identityOf(b));
+  });
+
+  it.each(['', 'debain', 'debian:', 'debian:../x', 'oci:', 'hosted:', 'hosted:x', '__proto__', 'a\nb', './a\0', '-rf'])(
+    'refuses %j and says what there is',
+    (text) => {
+      expect(() => parseReference(text)).toThrow(
+        expect.objectContaining({ code: 'IMAGE_UNKNOWN', message: expect.stringContaining('debian') }),
+      );
+    },
+  );
+});
