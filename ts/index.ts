@@ -1,6 +1,8 @@
 export type { AttachOptions, AttachReport } from './attach.js';
 export type { CapacityDemand, CapacityOptions } from './config/capacity.js';
+export { type DebianOptions, debianReference } from './config/debian.js';
 export type * from './config/device-types.js';
+export type { LayerKind, LayerOptions } from './config/layers.js';
 export type { IMemoryBackend, IRestoreOptions } from './config/restore.js';
 export type * from './config/types.js';
 export type {
@@ -24,7 +26,9 @@ export type { ExecOptions, ExecResult, GuestProcess, ProcessExit, SpawnOptions }
 export { BaseImageManager } from './images/base-image-manager.js';
 export type * from './images/base-image-types.js';
 export { type BootImage, ImageManager, type ImageProgress } from './images/image-manager.js';
+export type { KeptLayer, ListedLayer } from './images/layers/kept.js';
 export type { LaunchOptions } from './launch.js';
+export type { Layers } from './layers.js';
 export { NetworkManager } from './network/network-manager.js';
 export { type CreateVMOptions, SmartVM, type SmartVMOptions } from './smartvm.js';
 export type { StepTiming } from './vm/boot.js';

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { assertQueueMs } from './config/capacity.js';
+import { type DebianOptions, debianReference } from './config/debian.js';
 import { assertTags, type VmTags } from './config/labels.js';
 import { assertLayerOptions, keptLayerName, type LayerOptions } from './config/layers.js';
 import type { IDriveConfig, IMicroVMConfig } from './config/types.js';
@@ -17,8 +18,8 @@ import { vmmFolder } from './vmm/vm-folder.js';
 export interface LaunchOptions extends VmTags, LayerOptions {
   /** 1 to 64 letters, digits or hyphens. Default: made up. */
   id?: string | undefined;
-  /** Default `debian`. */
-  image?: string | undefined;
+  /** A reference such as `debian:trixie` or `oci:…`; docs/images.md has the forms. Default `debian`. */
+  image?: string | { readonly debian: DebianOptions } | undefined;
   /** Virtual CPUs, 1 to 32. Default 1. */
   vcpuCount?: number | undefined;
   /** Memory in MiB. Default 256. */
@@ -59,6 +60,11 @@ export function assertLaunchOptions(options: LaunchOptions, { memoryMib: hostMib
       details: { memSizeMib, hostMib },
     });
   }
+}
+
+/** The reference of the image that a launch names. @throws SmartVMError IMAGE_UNKNOWN, INVALID_OPTION */
+export function imageReference(image: LaunchOptions['image']): string | undefined {
+  return typeof image === 'object' ? debianReference(image.debian) : image;
 }
 
 /** The VM that runs an image: a layer of its own for its writes, vsock for the agent. */

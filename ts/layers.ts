@@ -22,7 +22,7 @@ import { createEmpty } from './images/overlay.js';
 import { parseReference } from './images/reference.js';
 import type { ImageManifest } from './images/store/manifests.js';
 import { noteRuntimeDir } from './images/store/uses.js';
-import type { LaunchOptions } from './launch.js';
+import { imageReference, type LaunchOptions } from './launch.js';
 import { isKept, leaseOf } from './util/held-file.js';
 import { type Holder, isSameHolder, readHolder, writeHolder } from './util/holder.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
@@ -74,12 +74,13 @@ export class Layers {
     const name = keptLayerName(options);
     const found =
       name === undefined ? undefined : await readKeptLayer(keptLayerPath(keptFolder(this.#directory), name));
-    if (!found || options.image === undefined || parseReference(options.image).name === found.image.name) {
+    const asked = imageReference(options.image);
+    if (!found || asked === undefined || parseReference(asked).name === found.image.name) {
       return found?.image;
     }
     if (found.kind === 'overlay') {
       const why = `layer ${name} lies over image ${found.image.name}, and fits no other`;
-      throw new SmartVMError('LAYER_MISMATCH', `${why}: not ${options.image}`);
+      throw new SmartVMError('LAYER_MISMATCH', `${why}: not ${asked}`);
     }
     return undefined;
   }

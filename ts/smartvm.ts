@@ -15,7 +15,7 @@ import type { Finding } from './doctor/finding.js';
 import { SmartVMError } from './errors.js';
 import { BaseImageManager } from './images/base-image-manager.js';
 import { ImageManager } from './images/image-manager.js';
-import { assertLaunchOptions, type LaunchOptions, launchConfig, prepareFiles } from './launch.js';
+import { assertLaunchOptions, imageReference, type LaunchOptions, launchConfig, prepareFiles } from './launch.js';
 import { Layers } from './layers.js';
 import { NetworkManager } from './network/network-manager.js';
 import { linkSignals } from './util/deadline.js';
@@ -144,13 +144,9 @@ export class SmartVM implements AsyncDisposable {
     await ensurePrivateDirectory(this.#runtimeDir);
     this.#directoryFor(id); // once more: others may have taken the id meanwhile
     this.#add(vm);
-    this.#sweep ??= this.#sweepOnce().catch(() => undefined); // prune() reports it
+    const sweep = () => pruneDirectories(this.#runtimeDir).then(() => this.layers.prune());
+    this.#sweep ??= sweep().catch(() => undefined); // prune() reports it
     return vm;
-  }
-
-  async #sweepOnce(): Promise<void> {
-    await pruneDirectories(this.#runtimeDir);
-    await this.layers.prune();
   }
 
   /**
@@ -178,7 +174,10 @@ export class SmartVM implements AsyncDisposable {
     await findVmm(this.#options); // before an image is built in vain
     const holder = { id, runtimeDir: directory, owner: await currentProcess() };
     const made = await this.layers.imageOf(options);
-    await using held = await this.imageManager.hold(made ?? options.image ?? 'debian', holder, { signal, onProgress });
+    await using held = await this.imageManager.hold(made ?? imageReference(options.image) ?? 'debian', holder, {
+      signal,
+      onProgress,
+    });
     const { image, manifest } = held;
     const layer = await this.layers.plan(id, options, image);
     const vm = await this.createVM(launchConfig(id, directory, options, image, layer), {

@@ -1,4 +1,3 @@
-import { DEBIAN_SUITE } from './apt-sources.js';
 import { buildDebianImage, DEBIAN_RECIPE } from './debian-image.js';
 import type { Arch, ImageContent, ProgressListener } from './image-types.js';
 import { type ImageReference, type ReferenceKind, unknownImage } from './reference.js';
@@ -30,15 +29,8 @@ export interface ImageSource<Kind extends ReferenceKind> {
 
 /** One source a kind of reference. */
 const SOURCES: { readonly [Kind in ReferenceKind]?: ImageSource<Kind> } = {
-  debian: { recipe: debianRecipe, build: (_reference, build) => buildDebianImage(build) },
+  debian: { recipe: () => DEBIAN_RECIPE, build: ({ debian }, build) => buildDebianImage(debian, build) },
 };
-
-function debianRecipe({ name, suite = DEBIAN_SUITE }: ReferenceOf<'debian'>): string {
-  if (suite !== DEBIAN_SUITE) {
-    throw unknownImage(name, `there is no Debian image of ${suite}, only of ${DEBIAN_SUITE}`);
-  }
-  return DEBIAN_RECIPE;
-}
 
 /** @throws SmartVMError IMAGE_UNKNOWN */
 export function sourceOf<Kind extends ReferenceKind>(reference: ReferenceOf<Kind>): ImageSource<Kind> {

@@ -38,7 +38,7 @@ export function makeManifest(
   identity: { name: string; arch: Arch; recipe: string },
   content: ImageContent,
 ): ImageManifest {
-  const { kernelRelease, bootArgs, fsType, blobs, ...more } = content;
+  const { kernelRelease, bootArgs, fsType, blobs, inputs: _told, ...more } = content;
   const parts = Object.entries(blobs).map(([role, { sha256 }]) => [role, sha256]);
   const seen = JSON.stringify([identity.arch, kernelRelease, bootArgs, fsType, parts.sort(), more]);
   const digest = `sha256:${createHash('sha256').update(seen).digest('hex')}`;
