@@ -9,7 +9,10 @@ import { UnreadableRecord } from './vmm/registry/record.js';
 import { readRecord } from './vmm/registry/record-file.js';
 import type { RecordEntry, UnreadableEntry } from './vmm/registry/scan.js';
 
-export type AttachOptions = Pick<StartOptions, 'signal' | 'timeoutMs'>;
+export interface AttachOptions extends Pick<StartOptions, 'signal'> {
+  /** Most milliseconds until the VM's VMM has answered. Default 60,000. */
+  startTimeoutMs?: number | undefined;
+}
 
 export interface AttachReport {
   readonly vms: readonly MicroVM[];

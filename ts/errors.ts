@@ -68,6 +68,7 @@ export const ERROR_CODES = {
   TOOL_FAILED: 'A host tool exited with an error. The message has its last words.',
   TOOL_MISSING: 'A host tool is not installed. The message says which command installs it.',
   UID_EXHAUSTED: 'Every uid of the range for VMs is taken. Stop some VMs, or give a larger range.',
+  VM_AMBIGUOUS: 'Several VMs have that name, or an id that begins so. `details.ids` has them; give a whole id.',
   VM_EXISTS: 'A VM with that id exists already.',
   VM_NOT_FOUND: 'No VM of that id runs: there is no directory of it, or it has ended.',
   VMM_EXITED: 'The VMM process ended. `details` has its exit code or signal, and the tail of its output.',

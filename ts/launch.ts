@@ -3,6 +3,7 @@ import { assertQueueMs } from './config/capacity.js';
 import { type DebianOptions, debianReference } from './config/debian.js';
 import { assertTags, type VmTags } from './config/labels.js';
 import { assertLayerOptions, keptLayerName, type LayerOptions } from './config/layers.js';
+import { assertLifetime, assertRemoval, type LifetimeOptions, lifetimeOf } from './config/lifetime.js';
 import type { IDriveConfig, IMicroVMConfig } from './config/types.js';
 import { SmartVMError } from './errors.js';
 import { type GuestAccess, writeGuestAccess } from './guest/access.js';
@@ -15,7 +16,7 @@ import type { LayerPlan } from './images/layers/plan.js';
 import type { Amounts } from './vmm/capacity/amounts.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
-export interface LaunchOptions extends VmTags, LayerOptions {
+export interface LaunchOptions extends Omit<VmTags, 'image'>, LifetimeOptions, LayerOptions {
   /** 1 to 64 letters, digits or hyphens. Default: made up. */
   id?: string | undefined;
   /** A reference such as `debian:trixie` or `oci:…`; docs/images.md has the forms. Default `debian`. */
@@ -31,27 +32,32 @@ export interface LaunchOptions extends VmTags, LayerOptions {
   /** TAP devices of the host to give to the guest. Default: none. */
   networkInterfaces?: IMicroVMConfig['networkInterfaces'];
   /** Most milliseconds from the VMM's start to the guest's first answer. Default 60,000. */
-  timeoutMs?: number | undefined;
+  startTimeoutMs?: number | undefined;
   /** Most milliseconds to wait in line where the host's capacity is taken. Default 0: CAPACITY_EXCEEDED at once. */
   queueMs?: number | undefined;
   /** The VM outlives this program; see `SmartVM.attach()`. Default false. */
   detached?: boolean | undefined;
+  /** Nothing is to be left of a detached VM once it has ended, though no program be there: its keeper removes it. Default false. */
+  removeOnExit?: boolean | undefined;
   /** Ends the launch; once the VM runs it has no say. */
   signal?: AbortSignal | undefined;
   /** Told of each step where an image has to be made first. */
   onProgress?: ((progress: ImageProgress) => void) | undefined;
 }
 
+export const DEFAULT_IMAGE = 'debian';
 /** Every VM has its own vsock socket, so the guest's context id need not differ. */
 const GUEST_CID = 3;
 const AGENT_PROTOCOL = 1;
 const INITRAMFS = 'initramfs.cpio';
 const VSOCK = 'vsock.sock';
 
-/** @throws SmartVMError INVALID_OPTION, MEMORY_EXCEEDED with what can be told before anything is looked for or made */
-export function assertLaunchOptions(options: LaunchOptions, { memoryMib: hostMib }: Pick<Amounts, 'memoryMib'>): void {
+/** @throws SmartVMError INVALID_OPTION, MEMORY_EXCEEDED for what would be found out only once an image is built */
+export function assertLaunch(options: LaunchOptions, { memoryMib: hostMib }: Pick<Amounts, 'memoryMib'>): void {
   assertQueueMs(options.queueMs);
-  assertTags(options);
+  assertTags({ ...options, image: imageReference(options.image) });
+  assertLifetime(options);
+  assertRemoval(options.removeOnExit, options.detached);
   assertLayerOptions(options);
   keptLayerName(options);
   const { memSizeMib } = options;
@@ -65,6 +71,12 @@ export function assertLaunchOptions(options: LaunchOptions, { memoryMib: hostMib
 /** The reference of the image that a launch names. @throws SmartVMError IMAGE_UNKNOWN, INVALID_OPTION */
 export function imageReference(image: LaunchOptions['image']): string | undefined {
   return typeof image === 'object' ? debianReference(image.debian) : image;
+}
+
+/** What a VM is beside its configuration. @param image the name of the image that it boots */
+export function vmOptionsOf(options: LaunchOptions, image: string) {
+  const { name, labels, detached, removeOnExit } = options;
+  return { name, labels, image, detached, removeOnExit, ...lifetimeOf(options) };
 }
 
 /** The VM that runs an image: a layer of its own for its writes, vsock for the agent. */

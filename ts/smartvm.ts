@@ -1,12 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { type AttachOptions, type AttachReport, findRecord, vmToAttach } from './attach.js';
-import {
-  assertCapacityDemand,
-  assertCapacityOptions,
-  type CapacityDemand,
-  type CapacityOptions,
-} from './config/capacity.js';
+import { assertCapacityDemand, assertCapacityOptions, type CapacityOptions } from './config/capacity.js';
 import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
 import { assertVmId } from './config/ids.js';
 import { assertJailOptions, type JailOptions } from './config/jail.js';
@@ -15,7 +10,15 @@ import type { Finding } from './doctor/finding.js';
 import { SmartVMError } from './errors.js';
 import { BaseImageManager } from './images/base-image-manager.js';
 import { ImageManager } from './images/image-manager.js';
-import { assertLaunchOptions, imageReference, type LaunchOptions, launchConfig, prepareFiles } from './launch.js';
+import {
+  assertLaunch,
+  DEFAULT_IMAGE,
+  imageReference,
+  type LaunchOptions,
+  launchConfig,
+  prepareFiles,
+  vmOptionsOf,
+} from './launch.js';
 import { Layers } from './layers.js';
 import { NetworkManager } from './network/network-manager.js';
 import { linkSignals } from './util/deadline.js';
@@ -23,7 +26,7 @@ import { ensurePrivateDirectory } from './util/private-directory.js';
 import { currentProcess } from './util/process-identity.js';
 import { assertSocketPath } from './util/socket-path.js';
 import { MicroVM } from './vm/micro-vm.js';
-import type { MicroVMOptions } from './vm/types.js';
+import type { CreateVMOptions } from './vm/types.js';
 import { hostLimits } from './vmm/capacity/amounts.js';
 import { demandOf } from './vmm/capacity/demand.js';
 import { HostCapacity } from './vmm/capacity/host-capacity.js';
@@ -34,6 +37,8 @@ import { jailPolicy } from './vmm/jail/policy.js';
 import { type PruneOptions, type PruneReport, prune, pruneDirectories } from './vmm/registry/prune.js';
 import { type RecordEntry, scanRecords } from './vmm/registry/scan.js';
 import { vmmFolder } from './vmm/vm-folder.js';
+
+export type { CreateVMOptions } from './vm/types.js';
 
 export interface SmartVMOptions {
   /** Where images are kept. Default `SMARTVM_DATA_DIR`, `/var/lib/smartvm` (root) or `~/.local/share/smartvm`. */
@@ -57,18 +62,6 @@ export interface SmartVMOptions {
   jail?: boolean | JailOptions;
   /** How much of the host's memory and CPUs all VMs of this user may take; `false`: these VMs neither ask nor count. */
   capacity?: CapacityOptions | false;
-}
-
-export interface CreateVMOptions
-  extends Pick<
-    MicroVMOptions,
-    'prepare' | 'claim' | 'extraArgs' | 'vmmFlags' | 'restore' | 'guestGoneAfterMs' | 'name' | 'labels' | 'detached'
-  > {
-  /**
-   * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
-   * counts for one CPU and as much memory as its memory file has bytes, or none where a page fault handler has the memory.
-   */
-  capacity?: CapacityDemand | undefined;
 }
 
 /** The composition root: images, network and the VMs that this program made. */
@@ -169,25 +162,20 @@ export class SmartVM implements AsyncDisposable {
   async #launch(options: LaunchOptions): Promise<MicroVM> {
     const id = options.id ?? newId();
     const directory = this.#directoryFor(id);
-    assertLaunchOptions(options, this.#capacity?.limits ?? hostLimits());
+    assertLaunch(options, this.#capacity?.limits ?? hostLimits());
     const { signal, onProgress } = options;
     await findVmm(this.#options); // before an image is built in vain
     const holder = { id, runtimeDir: directory, owner: await currentProcess() };
-    const made = await this.layers.imageOf(options);
-    await using held = await this.imageManager.hold(made ?? imageReference(options.image) ?? 'debian', holder, {
-      signal,
-      onProgress,
-    });
+    const reference = (await this.layers.imageOf(options)) ?? imageReference(options.image) ?? DEFAULT_IMAGE;
+    await using held = await this.imageManager.hold(reference, holder, { signal, onProgress });
     const { image, manifest } = held;
     const layer = await this.layers.plan(id, options, image);
     const vm = await this.createVM(launchConfig(id, directory, options, image, layer), {
-      name: options.name,
-      labels: options.labels,
-      detached: options.detached,
+      ...vmOptionsOf(options, image.name),
       claim: this.layers.claim(layer, manifest),
       prepare: () => prepareFiles(id, directory, options, image, layer, () => this.layers.fill(layer, image)),
     });
-    await vm.start({ signal, timeoutMs: options.timeoutMs, queueMs: options.queueMs });
+    await vm.start({ signal, timeoutMs: options.startTimeoutMs, queueMs: options.queueMs });
     return vm;
   }
 
@@ -230,7 +218,7 @@ export class SmartVM implements AsyncDisposable {
     const vm = await vmToAttach(entry, this.networkManager);
     this.#directoryFor(vm.id); // once more: it may have been attached to meanwhile
     this.#add(vm);
-    await vm.start(options);
+    await vm.start({ signal: options.signal, timeoutMs: options.startTimeoutMs });
     return vm;
   }
 

@@ -141,7 +141,9 @@ describe('a launch that fails', () => {
 
   it('for a guest that is too slow tells the console so far', async () => {
     await using bench = await openBench();
-    const error = await rejection(bench.smartvm.launch({ bootArgs: 'loglevel=7 rdinit=/smartvm', timeoutMs: 1_000 }));
+    const error = await rejection(
+      bench.smartvm.launch({ bootArgs: 'loglevel=7 rdinit=/smartvm', startTimeoutMs: 1_000 }),
+    );
     expect(error).toSatisfy(refusedWith('BOOT_TIMEOUT'));
     expect(await bench.leftovers()).toEqual([]);
   });

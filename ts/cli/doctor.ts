@@ -16,21 +16,14 @@ export function addDoctorCommand(program: Command, exit: (code: number) => void)
 }
 
 async function doctor({ json, production }: DoctorOptions): Promise<number> {
-  const [{ diagnose }, { countsOf, renderJson, renderTable }] = await Promise.all([
+  const [{ diagnose }, { countsOf, renderJson, renderTable }, { styleOf }] = await Promise.all([
     import('../doctor/diagnose.js'),
     import('./findings.js'),
+    import('./vms/style.js'),
   ]);
   const findings = await diagnose();
   const { fail, warn } = countsOf(findings);
   const isHealthy = fail === 0 && (!production || warn === 0);
   console.log(json ? renderJson(findings, isHealthy) : renderTable(findings, isHealthy, styleOf(process.stdout)));
   return isHealthy ? 0 : 1;
-}
-
-/** Lines as wide as the terminal, in colour; elsewhere plain and whole. NO_COLOR: https://no-color.org */
-function styleOf({ isTTY, columns }: NodeJS.WriteStream): { columns: number; colors: boolean } {
-  if (!isTTY) {
-    return { columns: Number.POSITIVE_INFINITY, colors: false };
-  }
-  return { columns: columns || 80, colors: !process.env.NO_COLOR && process.env.TERM !== 'dumb' };
 }

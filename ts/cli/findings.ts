@@ -1,11 +1,9 @@
 import type { Area, Finding, Verdict } from '../doctor/finding.js';
-import { printable } from './printable.js';
+import { printable, printableJson } from './printable.js';
+import { paint, SGR, type Style } from './vms/style.js';
 
-export interface TableStyle {
-  /** Lines are broken to this width. */
-  columns: number;
-  colors: boolean;
-}
+/** Lines are broken to the width. */
+export type TableStyle = Pick<Style, 'columns' | 'colors'>;
 
 const AREAS: Readonly<Record<Area, string>> = {
   host: 'Host',
@@ -15,15 +13,13 @@ const AREAS: Readonly<Record<Area, string>> = {
   vms: 'VMs',
 };
 
-/** A mark, and the terminal's code for its colour (ECMA-48's SGR). */
+/** A mark, and its colour. */
 const MARKS: Readonly<Record<Verdict, readonly [mark: string, color: number]>> = {
-  ok: ['✓', 32],
-  info: ['·', 36],
-  warn: ['!', 33],
-  fail: ['✗', 31],
+  ok: ['✓', SGR.green],
+  info: ['·', SGR.cyan],
+  warn: ['!', SGR.yellow],
+  fail: ['✗', SGR.red],
 };
-const BOLD = 1;
-const DIM = 2;
 
 const NARROW = 64;
 const FEWEST_COLUMNS = 24;
@@ -37,10 +33,9 @@ export function countsOf(findings: readonly Finding[]): Record<Verdict, number> 
   return counts;
 }
 
-/** One document; what a terminal would take for an order is spelt out (JSON itself does so with C0 alone). */
+/** One document. */
 export function renderJson(findings: readonly Finding[], healthy: boolean): string {
-  const text = JSON.stringify({ healthy, counts: countsOf(findings), findings }, null, 2);
-  return text.replace(/[\u007f-\u009f]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return printableJson({ healthy, counts: countsOf(findings), findings }, 2);
 }
 
 /** A row for each finding, by area; what is said of several VMs alike is one row. */
@@ -49,7 +44,7 @@ export function renderTable(findings: readonly Finding[], healthy: boolean, styl
   const titleWidth = Math.max(...rows.map(({ title }) => title.length));
   const areas = (Object.keys(AREAS) as Area[]).map((area) => {
     const own = rows.filter((row) => row.area === area).flatMap((row) => renderRow(row, titleWidth, style));
-    return own.length === 0 ? '' : `${paint(style, BOLD, AREAS[area])}\n${own.join('\n')}\n\n`;
+    return own.length === 0 ? '' : `${paint(style, SGR.bold, AREAS[area])}\n${own.join('\n')}\n\n`;
   });
   return areas.join('') + wrap(summary(findings, healthy), Math.max(style.columns, FEWEST_COLUMNS)).join('\n');
 }
@@ -85,7 +80,7 @@ function renderRow({ title, verdict, detail, remedy }: Finding, titleWidth: numb
   return [
     ...(isNarrow ? [head, pad + first] : [`${head}  ${first}`]),
     ...more.map((line) => pad + line),
-    ...remedies.map((line, index) => `${pad}${paint(style, DIM, `${index === 0 ? '→' : ' '} ${line}`)}`),
+    ...remedies.map((line, index) => `${pad}${paint(style, SGR.dim, `${index === 0 ? '→' : ' '} ${line}`)}`),
   ];
 }
 
@@ -96,10 +91,6 @@ function summary(findings: readonly Finding[], healthy: boolean): string {
     return `${counts}: SmartVM works here.${warn > 0 ? ' Mind the warnings before you run what others give you.' : ''}`;
   }
   return `${counts}.${fail === 0 ? ' On a production host, warnings are failures.' : ''}`;
-}
-
-function paint({ colors }: TableStyle, code: number, text: string): string {
-  return colors ? `\u001b[${code}m${text}\u001b[0m` : text;
 }
 
 /** Lines of whole words; a word that is longer than a line is broken. */

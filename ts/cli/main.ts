@@ -12,6 +12,24 @@ export async function main(args: readonly string[]): Promise<number> {
     console.log(version());
     return 0;
   }
+  return (await atOnce(args)) ?? (await byCommander(args));
+}
+
+/** What is asked for so often that it is done without all that parses and explains the command line. */
+async function atOnce([command, ...args]: readonly string[]): Promise<number | undefined> {
+  if (command !== 'ps') {
+    return undefined;
+  }
+  const { psAtOnce } = await import('./vms/ps.js');
+  try {
+    return await psAtOnce(args);
+  } catch (error) {
+    reportError(error);
+    return EXIT_FAILED;
+  }
+}
+
+async function byCommander(args: readonly string[]): Promise<number> {
   const [{ CommanderError }, { smartvmProgram }] = await Promise.all([import('commander'), import('./program.js')]);
   let exitCode = 0;
   const exit = (code: number) => {

@@ -10,6 +10,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   completion: async () => (await import('./completion.js')).addCompletionCommand,
   doctor: async () => (await import('./doctor.js')).addDoctorCommand,
   install: async () => (await import('./install.js')).addInstallCommand,
+  ps: async () => (await import('./ps.js')).addPsCommand,
   run: async () => (await import('./run.js')).addRunCommand,
 };
 

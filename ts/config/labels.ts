@@ -9,6 +9,8 @@ export interface VmTags {
   readonly name?: string | undefined;
   /** At most 64; keys and values of at most 256 bytes. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Name of the image that it runs, for lists. */
+  readonly image?: string | undefined;
 }
 
 const MAX_LABELS = 64;
@@ -34,9 +36,9 @@ const labels: Check = (input, path, report) => {
   }
 };
 
-export const tagChecks = { name: rule(isValidVmId, VM_ID_RULE), labels };
+export const tagChecks = { name: rule(isValidVmId, VM_ID_RULE), labels, image: text({ maxBytes: 4096 }) };
 
 /** @throws SmartVMError INVALID_OPTION with every problem */
-export function assertTags({ name, labels }: VmTags): void {
-  assertOptions(object<VmTags>(tagChecks), { name, labels }, 'VM');
+export function assertTags({ name, labels, image }: VmTags): void {
+  assertOptions(object<VmTags>(tagChecks), { name, labels, image }, 'VM');
 }

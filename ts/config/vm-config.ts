@@ -6,10 +6,11 @@ import * as payloads from './payloads.js';
 import type { IDriveConfig, IMicroVMConfig, INetworkInterfaceConfig, IRestoredMicroVMConfig } from './types.js';
 import { bootSource as bootSourceCheck } from './validation/boot-source.js';
 import type { Check } from './validation/checks.js';
+import { errorsOf } from './validation/checks.js';
 import { pmemDevice as pmemCheck } from './validation/devices.js';
 import { drive as driveCheck } from './validation/drives.js';
 import { networkInterface as networkInterfaceCheck } from './validation/network-interfaces.js';
-import { errorsOf, restoredVmConfig, vmConfig } from './validation/vm-config.js';
+import { restoredVmConfig, vmConfig } from './validation/vm-config.js';
 
 export interface IValidationResult {
   valid: boolean;

@@ -32,6 +32,10 @@ const BOOT_ARGS = {
   aarch64: 'console=ttyS0 console=ttyAMA0 reboot=k panic=-1 quiet cryptomgr.notests',
 } as const;
 
+/** Where the modules are depends on whether /lib is a link to /usr/lib in this suite. */
+const COPY_MODULES = `set -eu; for lib in lib usr/lib; do
+if [ -d "$1/$lib/modules" ]; then cp -a "$1/$lib/modules" "$SMARTVM_WORK/lib"; fi; done`;
+
 /** Takes away what the build left or took from the host. mmdebstrap runs it with sh, the root file system's folder as $1. */
 const CLEAN_ROOT = `set -eu; cd "$1"
 rm -f etc/apt/apt.conf.d/99mmdebstrap var/lib/dpkg/*-old var/cache/debconf/*-old var/log/*.log var/log/apt/*
@@ -103,7 +107,7 @@ async function fetchKernel(build: DebianBuild): Promise<string> {
     '--format=null',
     `--include=${name}`,
     '--extract-hook=copy-out /boot .',
-    '--extract-hook=copy-out /lib/modules lib',
+    `--extract-hook=${COPY_MODULES}`,
     build.debian.suite,
     '/dev/null',
   ]);
@@ -212,6 +216,11 @@ async function mmdebstrap(build: DebianBuild, step: string, args: string[], envi
 
 function toolOptions(build: DebianBuild, environment: NodeJS.ProcessEnv = {}): RunOptions {
   // The work folder as TMPDIR: whatever a killed tool leaves is removed with it.
-  const env = { ...process.env, TMPDIR: build.session.workDirectory, ...environment };
+  const env = {
+    ...process.env,
+    TMPDIR: build.session.workDirectory,
+    SMARTVM_WORK: build.session.workDirectory,
+    ...environment,
+  };
   return { cwd: build.session.workDirectory, env, signal: build.signal };
 }

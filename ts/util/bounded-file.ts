@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 
 /**
@@ -43,4 +43,22 @@ export async function readBoundedText(path: string, maxBytes: number, followLink
     }
     return buffer.toString('utf8', 0, length);
   });
+}
+
+/**
+ * The text of a small regular file that is only ever replaced, never written to; links are not followed.
+ * @throws Error when it is not a regular file or has more than `maxBytes`; system errors as they are
+ */
+export function readBoundedTextSync(path: string, maxBytes: number): string {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+  try {
+    const stat = fstatSync(file);
+    if (!stat.isFile() || stat.size > maxBytes) {
+      throw new Error(`${path} is not a regular file of at most ${maxBytes} bytes`);
+    }
+    const buffer = Buffer.allocUnsafe(stat.size);
+    return buffer.toString('utf8', 0, readSync(file, buffer, 0, stat.size, 0));
+  } finally {
+    closeSync(file);
+  }
 }

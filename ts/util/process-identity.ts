@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 
 /** What tells one process from every other: a pid alone is reused, a start time alone repeats after a reboot. */
@@ -8,23 +9,32 @@ export interface ProcessIdentity {
   readonly bootId: string;
 }
 
+const BOOT_ID = '/proc/sys/kernel/random/boot_id';
+
 /** This boot's id, from the kernel. */
 export async function currentBootId(): Promise<string> {
-  return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+  return (await readFile(BOOT_ID, 'utf8')).trim();
+}
+
+/** As {@link currentBootId}, for a look that must cost next to nothing. */
+export function currentBootIdSync(): string {
+  return readFileSync(BOOT_ID, 'utf8').trim();
 }
 
 /** The identity of a live process; undefined when there is none, or only a zombie. */
 export async function processIdentity(pid: number): Promise<ProcessIdentity | undefined> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+  const startTime = startTimeIn(await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined));
+  return startTime === undefined ? undefined : { pid, startTime, bootId: await currentBootId() };
+}
+
+/** The start time of a process that lives, by its /proc/PID/stat (proc_pid_stat(5)). */
+function startTimeIn(stat: string | undefined): string | undefined {
   // The command name (field 2) may hold spaces and parentheses: the fields are counted from its last ')'.
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
   const [state, threads, startTime] = [fields?.[0], fields?.[17], fields?.[19]];
   // A zombie whose other threads have not ended yet is only the first of them that did.
   const isZombie = state === 'Z' && Number(threads) <= 1;
-  if (state === undefined || startTime === undefined || isZombie || state === 'X') {
-    return undefined;
-  }
-  return { pid, startTime, bootId: await currentBootId() };
+  return state === undefined || isZombie || state === 'X' ? undefined : startTime;
 }
 
 export function isSameProcess(a: ProcessIdentity, b: ProcessIdentity): boolean {
@@ -35,6 +45,15 @@ export function isSameProcess(a: ProcessIdentity, b: ProcessIdentity): boolean {
 export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
   const now = await processIdentity(identity.pid);
   return now !== undefined && isSameProcess(now, identity);
+}
+
+/** As {@link isAlive}, where the boot is known, for a look at many that must cost next to nothing. */
+export function isAliveSync({ pid, startTime, bootId }: ProcessIdentity, currentBoot: string): boolean {
+  try {
+    return bootId === currentBoot && startTimeIn(readFileSync(`/proc/${pid}/stat`, 'utf8')) === startTime;
+  } catch {
+    return false;
+  }
 }
 
 let current: Promise<ProcessIdentity> | undefined;

@@ -2,15 +2,13 @@ import { get } from 'node:http';
 
 export interface UnixJsonOptions {
   signal: AbortSignal;
-  /** Whether the connection keeps this program from ending. Default true. */
-  ref?: boolean;
 }
 
 /**
  * The JSON of a GET on a Unix socket, by Node's own client, which is there at once: to load a better one takes longer than a hundred
  * answers. @throws the system's error when nobody listens or hangs up, a SyntaxError for what is no JSON
  */
-export function getUnixJson<T>(socketPath: string, path: string, { signal, ref = true }: UnixJsonOptions): Promise<T> {
+export function getUnixJson<T>(socketPath: string, path: string, { signal }: UnixJsonOptions): Promise<T> {
   return new Promise((resolve, reject) => {
     const request = get({ socketPath, path, agent: false, signal }, async (response) => {
       try {
@@ -19,9 +17,6 @@ export function getUnixJson<T>(socketPath: string, path: string, { signal, ref =
         reject(error);
       }
     });
-    if (!ref) {
-      request.on('socket', (socket) => socket.unref());
-    }
     request.on('error', reject);
   });
 }

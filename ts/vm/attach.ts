@@ -5,7 +5,7 @@ import type { VmRecord } from '../vmm/registry/record.js';
 import { Telemetry } from '../vmm/telemetry.js';
 import { vmmFolder } from '../vmm/vm-folder.js';
 import { VmmProcess } from '../vmm/vmm-process.js';
-import { type BootContext, recorded, remaining, started } from './boot-context.js';
+import { type BootContext, remaining } from './boot-context.js';
 
 /** Finds the VMM of a VM that runs. Nothing of the VM is changed. */
 export async function attachVmm(context: BootContext, signal: AbortSignal): Promise<void> {
@@ -28,15 +28,8 @@ export async function attachVmm(context: BootContext, signal: AbortSignal): Prom
   undoByRecord(context, attach);
 }
 
-/** Lets the VM outlive this program: the last act of its start. Until then it goes with it. */
-export async function detach(context: BootContext): Promise<void> {
-  await started(context).detach();
-  await recorded(context).update({ detached: true });
-  undoByRecord(context, recorded(context).record);
-}
-
 /** What the VM holds is from now on undone by whoever sees its end, and as its record says: this program may not be there. */
-function undoByRecord({ runtimeDir, cleanup, telemetry, process }: BootContext, record: VmRecord): void {
+export function undoByRecord({ runtimeDir, cleanup, telemetry, process }: BootContext, record: VmRecord): void {
   cleanup.forget();
   cleanup.push('what it holds of the host', () => reclaimEnded(runtimeDir, record));
   cleanup.push('telemetry', () => telemetry?.close());

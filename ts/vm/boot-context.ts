@@ -1,4 +1,5 @@
 import type { VmTags } from '../config/labels.js';
+import { type LifetimeOptions, lifetimeOf } from '../config/lifetime.js';
 import type { IRestoreOptions } from '../config/restore.js';
 import type { VMConfig } from '../config/vm-config.js';
 import { SmartVMError } from '../errors.js';
@@ -48,6 +49,8 @@ export interface BootContext {
   readonly socketPath: string;
   readonly runtimeDir: string;
   readonly detached: boolean;
+  readonly removeOnExit: boolean;
+  readonly lifetime: LifetimeOptions;
   /** The record of a VM that runs already, to which this is to be attached. */
   readonly attach: VmRecord | undefined;
   readonly vmmKind: VmmKind | undefined;
@@ -86,11 +89,13 @@ export function bootContext(
   return {
     ...{ id, config, socketPath, executable, restore, confine, reserve, prepare, claim },
     vmmKind: options.vmmKind,
-    tags: { name: options.name, labels: options.labels },
+    tags: { name: options.name, labels: options.labels, image: options.image },
     vmmFlags: options.vmmFlags ?? {},
     extraArgs: options.extraArgs ?? [],
     runtimeDir: options.runtimeDir ?? `${socketPath}.d`,
     detached: options.detached ?? false,
+    removeOnExit: options.removeOnExit ?? false,
+    lifetime: lifetimeOf(options),
     attach: attach?.record,
     dial: attach?.dial,
     cleanup: new CleanupStack(),
@@ -104,6 +109,11 @@ export function recorded(context: BootContext): RecordFile {
     throw new SmartVMError('NO_CLIENT', `VM ${context.id} has no directory yet`);
   }
   return context.record;
+}
+
+/** In which state a boot that is through has brought the VM. */
+export function startedState(context: BootContext): 'running' | 'paused' {
+  return (context.isPaused ?? context.restore?.resume === false) ? 'paused' : 'running';
 }
 
 /** The VMM of a boot that has come so far. */

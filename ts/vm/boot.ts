@@ -11,9 +11,10 @@ import { Telemetry } from '../vmm/telemetry.js';
 import { assertNewEnough, versionOfExecutable } from '../vmm/version.js';
 import { vmmFolder } from '../vmm/vm-folder.js';
 import { VmmProcess } from '../vmm/vmm-process.js';
-import { attachVmm, detach } from './attach.js';
+import { attachVmm } from './attach.js';
 import { type BootContext, recorded, remaining, started } from './boot-context.js';
 import { configure, loadSnapshot, restoreMetadata, startInstance } from './configure.js';
+import { beginLife } from './lifetime.js';
 import { makeRuntimeDirectory } from './runtime-directory.js';
 
 export interface BootStep {
@@ -82,9 +83,9 @@ export async function boot(context: BootContext, timings: StepTiming[]): Promise
       throwIfCanceled(context.signal, `the start of VM ${context.id}`);
       await runLine(line, context, begin, timings);
     }
-    if (context.detached) {
-      current = 'detach';
-      await detach(context);
+    current = context.detached ? 'detach' : 'lifetime';
+    if (!context.attach) {
+      await beginLife(context);
     }
   } catch (error) {
     throw await undo(context, current, await explain(context, error));

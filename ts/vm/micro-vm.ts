@@ -1,6 +1,4 @@
 import { assertQueueMs } from '../config/capacity.js';
-import { assertTags } from '../config/labels.js';
-import { assertRestoreOptions } from '../config/restore.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from '../config/types.js';
 import { type SnapshotOptions, snapshotPayload } from '../config/updates.js';
 import { VMConfig } from '../config/vm-config.js';
@@ -8,18 +6,19 @@ import { SmartVMError } from '../errors.js';
 import type { Guest } from '../guest/types.js';
 import { linkSignals, withDeadline } from '../util/deadline.js';
 import type { VmmExit } from '../vmm/exit.js';
-import { assertVmmFlags } from '../vmm/flags.js';
+import type { KeeperEvent } from '../vmm/keeper-events.js';
 import type { Telemetry } from '../vmm/telemetry.js';
-import { assertNewEnough } from '../vmm/version.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
 import { boot, type StepTiming } from './boot.js';
-import { type BootContext, bootContext } from './boot-context.js';
-import { CallQueue } from './call-queue.js';
+import { type BootContext, bootContext, startedState } from './boot-context.js';
+import { Calls } from './calls.js';
 import { pumpConsole } from './console.js';
-import { classifyExit } from './exit.js';
+import { classifyExit, type VmExit } from './exit.js';
+import { GuestInUse } from './guest-in-use.js';
 import { GuestLink } from './guest-link.js';
 import { keepsLayer } from './layer.js';
-import { type Powered, pauseVm, resumeVm, snapshotVm } from './power.js';
+import { assertStartable } from './options.js';
+import { followOthers, pauseVm, resumeVm, snapshotVm } from './power.js';
 import { RunningVM, type VmCall } from './running-vm.js';
 import { shutDown } from './shutdown.js';
 import { isFinal, StateMachine, type VmState } from './state.js';
@@ -46,7 +45,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
   #stopping: Promise<StopResult> | undefined;
   #ended: Promise<void> | undefined;
   #console: Promise<void> | undefined;
-  readonly #calls = new CallQueue();
+  #exit: VmExit | undefined;
+  readonly #calls: Calls;
 
   constructor(
     id: string,
@@ -64,10 +64,22 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     this.#binaryPath = binaryPath;
     this.#options = options;
     this.#state = new StateMachine(id, (state, previous) => this.emit('state', state, previous));
+    this.#calls = new Calls({
+      id,
+      state: this.#state,
+      isStopping: () => this.#stopping !== undefined,
+      process: () => this.vmm(),
+      record: () => this.#machine?.record,
+    });
   }
 
   get state(): VmState {
     return this.#state.state;
+  }
+
+  /** How it ended, having run; undefined before. */
+  get exit(): VmExit | undefined {
+    return this.#exit;
   }
 
   /**
@@ -86,23 +98,15 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
 
   /** @throws SmartVMError INVALID_CONFIG, INVALID_OPTION with all that the start would refuse without looking at the host */
   assertValid(): void {
-    if (this.#options.attach) {
-      return; // it runs by it
-    }
-    this.config.assertValid();
-    assertVmmFlags(this.#options.vmmFlags ?? {});
-    assertTags(this.#options);
-    if (this.#options.restore) {
-      assertRestoreOptions(this.#options.restore);
-    }
+    assertStartable(this.config, this.#options);
   }
 
   async pause(): Promise<void> {
-    await this.#enqueue('pause()', ['running'], pauseVm);
+    await this.#calls.run('pause()', ['running'], pauseVm);
   }
 
   async resume(): Promise<void> {
-    await this.#enqueue('resume()', ['paused'], resumeVm);
+    await this.#calls.run('resume()', ['paused'], resumeVm);
   }
 
   /**
@@ -112,7 +116,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
    */
   async createSnapshot(options: SnapshotOptions): Promise<void> {
     snapshotPayload(options); // says what is wrong with it before anything stops
-    await this.#enqueue('createSnapshot()', ['running', 'paused'], (vm) => snapshotVm(vm, options));
+    await this.#calls.run('createSnapshot()', ['running', 'paused'], (vm) => snapshotVm(vm, options));
   }
 
   /**
@@ -189,7 +193,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     const goneAfterMs = this.#options.guestGoneAfterMs;
     const expectsAnswer = () => this.state === 'running' && !this.#stopping;
     this.#link = dial && vmm && new GuestLink({ guest, dial, vmm, expectsAnswer, goneAfterMs });
-    this.#state.to((context.isPaused ?? context.restore?.resume === false) ? 'paused' : 'running');
+    this.#state.to(startedState(context));
+    vmm?.life.listen((event) => this.#hear(event));
     this.#ended = context.process?.exited.then((exit) => this.#finish(exit));
     this.#ended?.catch(() => undefined); // stop() reports it
   }
@@ -215,6 +220,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     }
     const machine = { process: this.#machine.process, guest: this.#link?.current, paused: this.state !== 'running' };
     this.#state.to('stopping');
+    machine.process.life.tell({ state: 'stopping' });
     const rung = await shutDown(machine, graceMs, options.force ? 'SIGKILL' : 'guest');
     await this.#ended;
     return { rung };
@@ -236,33 +242,21 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
       await machine.cleanup.unwind();
     } finally {
       this.#state.to(exit.orderly ? 'stopped' : 'failed');
+      this.#exit = exit;
       this.emit('exit', exit);
     }
   }
 
-  protected async call<T>({ name, since, paths = [], run }: VmCall<T>): Promise<T> {
-    return await this.#enqueue(name, ['running', 'paused'], async ({ process }) => {
-      assertNewEnough(since === undefined ? [] : [{ field: name, version: since }], process.version);
-      try {
-        await process.expose(paths);
-        return await run(process.api);
-      } catch (error) {
-        throw await process.explain(error);
-      }
-    });
+  /** What the keeper says of the VM. Another may have paused or resumed it. */
+  #hear({ state }: KeeperEvent): void {
+    if (state !== undefined && state !== this.state) {
+      // Behind the calls under way. One that is being stopped, or has ended, follows nobody.
+      this.#calls.run('', ['running', 'paused'], followOthers).catch(() => undefined);
+    }
   }
 
-  /** Runs a call when those before it have ended and the VM is then in one of these states. */
-  async #enqueue<T>(name: string, states: VmState[], call: (vm: Powered) => Promise<T>): Promise<T> {
-    return await this.#calls.run(async () => {
-      this.#state.assert(name, ...states);
-      if (this.#stopping) {
-        throw new SmartVMError('INVALID_STATE', `${name}: VM ${this.id} is being stopped`, {
-          details: { id: this.id },
-        });
-      }
-      return await call({ state: this.#state, process: this.vmm(), record: this.#machine?.record });
-    });
+  protected async call<T>(call: VmCall<T>): Promise<T> {
+    return await this.#calls.api(call);
   }
 
   protected async guest(): Promise<Guest> {
@@ -270,7 +264,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     if (!this.#link) {
       throw new SmartVMError('AGENT_UNREACHABLE', `VM ${this.id} was started without SmartVM's agent`);
     }
-    return await this.#link.guest();
+    const guest = await this.#link.guest();
+    return new GuestInUse(guest, () => this.vmm().life.useGuest());
   }
 
   protected telemetry(): Telemetry {

@@ -6,6 +6,12 @@ import type { StateMachine, VmState } from './state.js';
 
 const SNAPSHOT_TIMEOUT_MS = 300_000;
 
+/** Takes the state in which others have brought the VM: the VMM's word counts, for news of it may be overtaken by the next. */
+export async function followOthers(vm: Powered): Promise<void> {
+  const { state } = await vm.process.api.describeInstance();
+  vm.state.follow(state === 'Paused' ? 'paused' : 'running');
+}
+
 export interface Powered {
   readonly state: StateMachine;
   readonly process: VmmProcess;
@@ -23,7 +29,7 @@ export async function resumeVm(vm: Powered): Promise<void> {
   await patchState(vm, 'resuming', 'Resumed', 'running');
 }
 
-async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resumed', after: VmState): Promise<void> {
+async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resumed', after: 'paused' | 'running') {
   const before = vm.state.state;
   vm.state.to(during);
   const leave = (to: VmState) => {
@@ -34,6 +40,7 @@ async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resum
   };
   try {
     await vm.process.api.patchVm({ state });
+    vm.process.life.tell({ state: after });
     leave(after);
   } catch (error) {
     leave(before);
@@ -41,13 +48,17 @@ async function patchState(vm: Powered, during: VmState, state: 'Paused' | 'Resum
   }
 }
 
-/** A snapshot of a VM that runs or is paused; one that ran runs on, whether the snapshot succeeded or not. */
+/**
+ * A snapshot of a VM that runs or is paused; one that ran runs on, whether the snapshot succeeded or not, unless its keeper was to pause
+ * it meanwhile.
+ */
 export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise<void> {
   const stateNow = (): VmState => vm.state.state;
   const ran = stateNow() === 'running';
   if (ran) {
     await pauseVm(vm);
   }
+  const { pauses } = vm.process.life;
   const failures: unknown[] = [];
   const timeoutMs = options.timeoutMs ?? SNAPSHOT_TIMEOUT_MS;
   const write = async (paths: Pick<SnapshotOptions, 'snapshotPath' | 'memFilePath'>) => {
@@ -56,7 +67,8 @@ export async function snapshotVm(vm: Powered, options: SnapshotOptions): Promise
   await withSnapshotOutput(vm.process, options, write, vm.record && folderJournal(vm.record)).catch(async (error) => {
     failures.push(await vm.process.explain(error));
   });
-  if (ran && (options.resume ?? true) && stateNow() === 'paused' && !vm.process.exit) {
+  const resumes = ran && (options.resume ?? true) && vm.process.life.pauses === pauses;
+  if (resumes && stateNow() === 'paused' && !vm.process.exit) {
     await resumeVm(vm).catch((error) => failures.push(error));
   }
   if (failures.length > 0) {

@@ -1,12 +1,14 @@
 import { EventEmitter } from 'node:events';
 import type { IPmemConfig } from '../config/device-types.js';
 import { configPaths, type HostPath } from '../config/host-paths.js';
+import { assertLifetime } from '../config/lifetime.js';
 import type { IDriveConfig, INetworkInterfaceConfig } from '../config/types.js';
 import * as updates from '../config/updates.js';
 import type { VMConfig } from '../config/vm-config.js';
 import type { FirecrackerApi } from '../firecracker/api.js';
 import type { WireAnswer } from '../firecracker/wire.js';
 import type { ExecOptions, ExecResult, Guest, GuestProcess, SpawnOptions } from '../guest/types.js';
+import type { LimitChange } from '../vmm/keeper-life.js';
 import type { MetricsSample } from '../vmm/metrics.js';
 import type { Telemetry } from '../vmm/telemetry.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
@@ -56,6 +58,31 @@ export abstract class RunningVM extends EventEmitter<MicroVMEvents> {
   /** Starts a process in the guest: its streams, signals and exit. */
   async spawn(argv: readonly string[], options: SpawnOptions = {}): Promise<GuestProcess> {
     return await (await this.guest()).spawn(argv, options);
+  }
+
+  /**
+   * Gives the VM a life of so many milliseconds from now, up to a year, or of no limit; see `timeoutMs` of the start. It is kept by the
+   * VM's keeper, whatever becomes of this program.
+   * @throws SmartVMError INVALID_OPTION; NO_CLIENT before the start and after the end; INVALID_STATE when the time was up before
+   */
+  async setTimeout(timeoutMs: number | null | undefined): Promise<void> {
+    assertLifetime({ timeoutMs: timeoutMs ?? undefined });
+    await this.#limit({ timeoutMs: timeoutMs ?? null });
+  }
+
+  /** As {@link setTimeout}, for the time for which no program may have a command in the guest, which begins anew. */
+  async setIdleTimeout(idleTimeoutMs: number | null | undefined): Promise<void> {
+    assertLifetime({ idleTimeoutMs: idleTimeoutMs ?? undefined });
+    await this.#limit({ idleTimeoutMs: idleTimeoutMs ?? null });
+  }
+
+  async #limit(change: LimitChange): Promise<void> {
+    const vmm = this.vmm();
+    try {
+      await vmm.life.limit(change);
+    } catch (error) {
+      throw await vmm.explain(error);
+    }
   }
 
   /**

@@ -65,6 +65,7 @@ async function firstRecord(context: BootContext): Promise<VmRecord> {
     createdAt: new Date().toISOString(),
     owner: await currentProcess(),
     detached: false,
+    ...(context.removeOnExit ? { removeOnExit: true } : {}),
     vmm: { kind: vmmKind, path: executable },
     socketPath: resolve(context.socketPath),
     restored: restore !== undefined,

@@ -1,6 +1,6 @@
 import { SmartVMError } from '../errors.js';
 
-/** The life of a microVM: from each state, the states that may follow. Nothing else decides what is legal. */
+/** The life of a microVM: from each state, the states that may follow by what its MicroVM does. */
 export const TRANSITIONS = {
   created: ['starting', 'stopped'],
   starting: ['running', 'paused', 'failed', 'stopped'],
@@ -15,11 +15,17 @@ export const TRANSITIONS = {
 
 export type VmState = keyof typeof TRANSITIONS;
 
+/**
+ * What others may do with it meanwhile: another program, or its keeper at the end of its time. There is no state in between, and what
+ * a call of this MicroVM is about to change is not changed by others' news. Beside the two tables nothing decides what is legal.
+ */
+export const TRANSITIONS_BY_OTHERS: Partial<Record<VmState, VmState>> = { running: 'paused', paused: 'running' };
+
 export function isFinal(state: VmState): boolean {
   return TRANSITIONS[state].length === 0;
 }
 
-/** A VM's state, which changes only along {@link TRANSITIONS}. */
+/** A VM's state, which changes only along {@link TRANSITIONS} and {@link TRANSITIONS_BY_OTHERS}. */
 export class StateMachine {
   #state: VmState = 'created';
   readonly #id: string;
@@ -42,6 +48,18 @@ export class StateMachine {
         details: { id: this.#id, state: previous },
       });
     }
+    this.#change(next);
+  }
+
+  /** Takes note of what others have done. A state to which they cannot have brought it from here changes nothing. */
+  follow(next: VmState): void {
+    if (TRANSITIONS_BY_OTHERS[this.#state] === next) {
+      this.#change(next);
+    }
+  }
+
+  #change(next: VmState): void {
+    const previous = this.#state;
     this.#state = next;
     this.#onChange(next, previous);
   }

@@ -1,4 +1,6 @@
+import type { CapacityDemand } from '../config/capacity.js';
 import type { VmTags } from '../config/labels.js';
+import type { LifetimeOptions } from '../config/lifetime.js';
 import type { IRestoreOptions } from '../config/restore.js';
 import type { DialGuest } from '../guest/types.js';
 import type { Confine } from '../vmm/confinement.js';
@@ -10,7 +12,7 @@ import type { VmExit } from './exit.js';
 import type { ShutdownRung } from './shutdown.js';
 import type { VmState } from './state.js';
 
-export interface MicroVMOptions extends VmTags {
+export interface MicroVMOptions extends VmTags, LifetimeOptions {
   /** For the record: which VMM it is. */
   vmmKind?: VmmKind | undefined;
   /** Directory (0700) of the keeper's socket and of the logs; removed when the VM ends. Default `<socketPath>.d`. */
@@ -33,8 +35,33 @@ export interface MicroVMOptions extends VmTags {
   extraArgs?: readonly string[] | undefined;
   /** A detached VM outlives, once its start is through, the program and the MicroVM that started it. Default false. */
   detached?: boolean | undefined;
+  /** Nothing is to be left of a detached VM once it has ended, though no program be there: its keeper removes it. Default false. */
+  removeOnExit?: boolean | undefined;
   /** Attaches to a VM that runs, in place of starting one. */
   attach?: { readonly record: VmRecord; readonly dial: DialGuest | undefined } | undefined;
+}
+
+export interface CreateVMOptions
+  extends Pick<
+      MicroVMOptions,
+      | 'prepare'
+      | 'claim'
+      | 'extraArgs'
+      | 'vmmFlags'
+      | 'restore'
+      | 'guestGoneAfterMs'
+      | 'name'
+      | 'labels'
+      | 'image'
+      | 'detached'
+      | 'removeOnExit'
+    >,
+    LifetimeOptions {
+  /**
+   * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
+   * counts for one CPU and as much memory as its memory file has bytes, or none where a page fault handler has the memory.
+   */
+  capacity?: CapacityDemand | undefined;
 }
 
 export interface StartOptions {

@@ -3,9 +3,9 @@ import { SocketClient } from '../firecracker/socket-client.js';
 import { delay, withDeadline } from '../util/deadline.js';
 import { endProcess } from '../util/end-process.js';
 import { isAlive, type ProcessIdentity } from '../util/process-identity.js';
-import { getUnixJson } from '../util/unix-json.js';
 import type { VmmExit } from './exit.js';
 import { KEEPER_EXIT_MS, type Keeper } from './keeper.js';
+import { KeeperLife } from './keeper-life.js';
 import type { KeeperState } from './keeper-state.js';
 
 const POLL_MS = 5;
@@ -16,28 +16,26 @@ export function adoptKeeper(runtimeDir: string, state: KeeperState): Keeper {
   const process = { pid: state.keeperPid, startTime: state.keeperStartTime, bootId };
   const socketPath = join(runtimeDir, 'keeper.sock');
   const released = new AbortController();
-  const ended = follow(socketPath, process, released.signal);
+  const connection = { client: new SocketClient({ socketPath }), reachable: Promise.resolve() };
+  const life = new KeeperLife(state.id, runtimeDir, connection, state.status);
+  const ended = follow(life, process, released.signal);
+  released.signal.addEventListener('abort', () => life.close());
   return {
     process,
     vmm: { pid: state.vmmPid, startTime: state.vmmStartTime, bootId },
-    reachable: Promise.resolve(),
+    ...connection,
     ended,
-    client: new SocketClient({ socketPath }),
+    life,
     console: new SocketClient({ socketPath }),
     detach: async () => undefined, // whose it was has no say any more, or still has
     release: () => released.abort(),
-    end: () => endKeeper(process, ended),
+    end: () => endKeeper(process, ended).finally(() => life.close()),
   };
 }
 
 /** Settles when the keeper has ended, with the exit of its VMM where it had told that; never after the release. */
-async function follow(
-  socketPath: string,
-  keeper: ProcessIdentity,
-  released: AbortSignal,
-): Promise<VmmExit | undefined> {
-  // By a connection of its own, which does not keep this program from ending.
-  const exit = await getUnixJson<VmmExit>(socketPath, '/exit', { signal: released, ref: false }).catch(() => undefined);
+async function follow(life: KeeperLife, keeper: ProcessIdentity, released: AbortSignal): Promise<VmmExit | undefined> {
+  const exit = await life.exit();
   // It has told it, or hung up: in either case it goes.
   while (!released.aborted && (await isAlive(keeper))) {
     await delay(POLL_MS, released);

@@ -5,8 +5,11 @@ import { join } from 'node:path';
 export interface VmmExit {
   readonly exitCode: number | null;
   readonly signal: string | null;
-  /** `owner-gone`: the keeper ended it because its owner died; `keeper-lost`: the keeper itself was killed, the VMM with it. */
-  readonly reason: 'exited' | 'owner-gone' | 'keeper-lost';
+  /**
+   * `stopped`: a program said that it would; `timeout`, `idle-timeout`: the keeper ended it because its time was up; `owner-gone`:
+   * because its owner died; `keeper-lost`: the keeper itself was killed, the VMM with it.
+   */
+  readonly reason: 'exited' | 'stopped' | 'timeout' | 'idle-timeout' | 'owner-gone' | 'keeper-lost';
   readonly startedAt: string | null;
   readonly exitedAt: string | null;
 }
@@ -36,6 +39,12 @@ export function hasPanicked(consoleTail: readonly string[]): boolean {
 export function describeExit(exit: VmmExit, consoleTail: readonly string[] = []): string {
   if (exit.reason === 'keeper-lost') {
     return 'its keeper was killed, and the VMM with it';
+  }
+  if (exit.reason === 'timeout') {
+    return 'its time (timeoutMs) was up, and its keeper stopped it';
+  }
+  if (exit.reason === 'idle-timeout') {
+    return 'nobody used it for the time that it may be idle (idleTimeoutMs), and its keeper stopped it';
   }
   if (exit.signal !== null) {
     return `it was killed by ${exit.signal}`;

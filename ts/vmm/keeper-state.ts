@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { delay } from '../util/deadline.js';
 import { MAX_SOCKET_PATH_BYTES } from '../util/socket-path.js';
 import { getUnixJson } from '../util/unix-json.js';
+import type { VmStatus } from './registry/state.js';
 
 /** What a keeper says of its VM. */
 export interface KeeperState {
@@ -12,6 +13,8 @@ export interface KeeperState {
   readonly vmmPid: number;
   readonly vmmStartTime: string;
   readonly bootId: string;
+  /** Null while the VM is being started. */
+  readonly status: VmStatus | null;
 }
 
 const ANSWER_MS = 2_000;

@@ -7,6 +7,7 @@ import { SocketClient } from '../firecracker/socket-client.js';
 import { withDeadline } from '../util/deadline.js';
 import type { ProcessIdentity } from '../util/process-identity.js';
 import type { VmmExit } from './exit.js';
+import { KeeperLife, type KeeperWord } from './keeper-life.js';
 import { askKeeper } from './keeper-state.js';
 
 export interface KeeperOptions {
@@ -40,8 +41,10 @@ export interface Keeper {
   readonly client: SocketClient;
   /** For the console: a guest that reads nothing holds up these connections, and no signal. */
   readonly console: SocketClient;
-  /** Makes the VM outlive this program. */
-  detach(): Promise<void>;
+  /** What it is told and tells of the VM's life. */
+  readonly life: KeeperLife;
+  /** Says that the VM's start is through, and makes it outlive this program. */
+  detach(word: KeeperWord): Promise<void>;
   /** Lets go of it: nothing of it keeps this program from ending. */
   release(): void;
   /**
@@ -95,16 +98,20 @@ export async function startKeeper(options: KeeperOptions): Promise<Keeper> {
       handle.unref?.();
     }
     const { keeperPid, keeperStartTime, vmmPid, vmmStartTime, bootId } = hello;
-    const detach = async () => {
-      await reachable;
-      await client.put('/detached', undefined);
+    const life = new KeeperLife(options.id, options.runtimeDir, { client, reachable });
+    const detach = async (word: KeeperWord) => {
+      await life.begin(word, '/detached');
       child.unref(); // a program waits for its VM to end, as for any child, but not for one that outlives it
     };
-    const end = () => endKeeper(child, ended);
+    const release = () => {
+      life.close();
+      child.unref();
+    };
+    const end = () => endKeeper(child, ended).finally(() => life.close());
     return {
       process: { pid: keeperPid, startTime: keeperStartTime, bootId },
       vmm: { pid: vmmPid, startTime: vmmStartTime, bootId },
-      ...{ ended, reachable, client, console, detach, release: () => child.unref(), end },
+      ...{ ended, reachable, client, console, life, detach, release, end },
     };
   } catch (error) {
     child.kill('SIGKILL');

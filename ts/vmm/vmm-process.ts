@@ -11,6 +11,7 @@ import { adoptKeeper } from './adopted-keeper.js';
 import type { Confinement } from './confinement.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
 import { type Keeper, startKeeper } from './keeper.js';
+import type { KeeperLife, KeeperWord } from './keeper-life.js';
 import { askKeeper } from './keeper-state.js';
 import { type InstanceInfo, Readiness } from './readiness.js';
 import type { VmRecord } from './registry/record.js';
@@ -110,6 +111,11 @@ export class VmmProcess {
     return this.#keeper.process.pid;
   }
 
+  /** What its keeper is told and tells of the VM's life. */
+  get life(): KeeperLife {
+    return this.#keeper.life;
+  }
+
   /** Who keeper and VMM are, whatever becomes of their pids. */
   get processes(): NonNullable<VmRecord['processes']> {
     return { keeper: this.#keeper.process, vmm: this.#keeper.vmm };
@@ -155,7 +161,7 @@ export class VmmProcess {
   /** Ends the VMM at once, by its keeper or, when that does not answer, with it. Waits for its end. */
   async kill(): Promise<void> {
     if (this.#exit === undefined) {
-      const order = this.#keeper.reachable.then(() =>
+      const order = Promise.all([this.#keeper.reachable, this.life.said]).then(() =>
         this.#keeper.client.put('/signal', { signal: 'SIGKILL' }, { timeoutMs: KILL_ORDER_MS }),
       );
       // A keeper may also stop answering between the order and the news of the end.
@@ -202,9 +208,9 @@ export class VmmProcess {
     return [...earlier, ...tail];
   }
 
-  /** Makes the VM outlive this program. */
-  async detach(): Promise<void> {
-    await this.#keeper.detach();
+  /** Says that the VM's start is through, and makes it outlive this program. */
+  async detach(word: KeeperWord): Promise<void> {
+    await this.#keeper.detach(word);
   }
 
   /** Ends what this program has of it, and not the VMM: whether and how that ends, nobody is told here any more. */

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ const maxSignalBody = 1024
 type api struct {
 	id     string
 	vmm    *vmm
+	life   *life
 	server *http.Server
 	// Holds a token while nobody writes to the console.
 	console chan struct{}
@@ -55,8 +57,8 @@ func listen(path string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-func serve(listener net.Listener, id string, vmm *vmm) *api {
-	a := &api{id: id, vmm: vmm, console: make(chan struct{}, 1), detach: make(chan struct{}), exited: make(chan struct{})}
+func serve(listener net.Listener, id string, vmm *vmm, life *life) *api {
+	a := &api{id: id, vmm: vmm, life: life, console: make(chan struct{}, 1), detach: make(chan struct{}), exited: make(chan struct{})}
 	a.console <- struct{}{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.getState)
@@ -64,6 +66,10 @@ func serve(listener net.Listener, id string, vmm *vmm) *api {
 	mux.HandleFunc("GET /console", a.getConsole)
 	mux.HandleFunc("PUT /console", a.putConsole)
 	mux.HandleFunc("PUT /signal", a.putSignal)
+	mux.HandleFunc("PUT /state", a.putState)
+	mux.HandleFunc("PUT /limits", a.putLimits)
+	mux.HandleFunc("GET /events", a.getEvents)
+	mux.HandleFunc("GET /hold", a.getHold)
 	mux.HandleFunc("PUT /detached", a.putDetached)
 	mux.HandleFunc("PUT /mounts", a.putMount)
 	mux.HandleFunc("DELETE /mounts", a.deleteMount)
@@ -78,6 +84,7 @@ func serve(listener net.Listener, id string, vmm *vmm) *api {
 // finish gives the last answers, then removes the socket.
 func (a *api) finish(exit []byte) {
 	a.exit = exit
+	a.life.ended(exit)
 	close(a.exited)
 	ctx, cancel := context.WithTimeout(context.Background(), answerGrace)
 	defer cancel()
@@ -92,8 +99,9 @@ func (a *api) getState(w http.ResponseWriter, r *http.Request) {
 		State     string          `json:"state"`
 		StartedAt string          `json:"startedAt"`
 		Exit      json.RawMessage `json:"exit"`
+		Status    *status         `json:"status"`
 		spawn.Identity
-	}{a.id, "running", isoTime(a.vmm.startedAt), nil, a.vmm.identity}
+	}{a.id, "running", isoTime(a.vmm.startedAt), nil, a.life.status(), a.vmm.identity}
 	select {
 	case <-a.exited:
 		state.State, state.Exit = "exited", a.exit
@@ -112,13 +120,22 @@ func (a *api) getExit(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// getConsole answers what is kept; with ?tail=N, its last N lines; with ?follow=true, also what comes.
 func (a *api) getConsole(w http.ResponseWriter, r *http.Request) {
+	reader := a.vmm.console.NewReader()
+	if tail := r.URL.Query().Get("tail"); tail != "" {
+		lines, err := strconv.Atoi(tail)
+		if err != nil || lines < 0 {
+			fault(w, http.StatusBadRequest, fmt.Sprintf("tail is a number of lines, not %.64q", tail))
+			return
+		}
+		reader = a.vmm.console.NewTailReader(lines)
+	}
 	follow := r.URL.Query().Get("follow") == "true"
 	w.Header().Set("Content-Type", "application/octet-stream")
 	// A follower learns at once that it is connected, also when the guest is silent.
 	flusher := http.NewResponseController(w)
 	flusher.Flush()
-	reader := a.vmm.console.NewReader()
 	for buffer := make([]byte, 32<<10); ; {
 		n, grown, err := reader.Next(buffer)
 		if err != nil || grown != nil && !follow {
@@ -181,8 +198,21 @@ func (a *api) putSignal(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// putDetached answers once the end of the owner is nothing to the VM any more.
+// putDetached answers once the end of the owner is nothing to the VM any more. It takes what PUT /state does: whoever detaches
+// has started the VM.
 func (a *api) putDetached(w http.ResponseWriter, r *http.Request) {
+	body, err := readSaid(w, r)
+	if err != nil {
+		fault(w, http.StatusBadRequest, "The body is not a state: "+err.Error())
+		return
+	}
+	if body.State != "" {
+		err = a.take(body)
+	}
+	if err != nil {
+		fault(w, http.StatusInternalServerError, err.Error())
+		return
+	}
 	select {
 	case a.detach <- struct{}{}:
 		w.WriteHeader(http.StatusNoContent)

@@ -89,6 +89,21 @@ func TestConsoleWithoutFollowEndsAtWhatIsKept(t *testing.T) {
 	}
 }
 
+func TestTheConsolesLastLines(t *testing.T) {
+	k := start(t, "printf '1\\n2\\n3\\n'; read line; echo $line")
+	k.waitLine("3")
+	if got := k.call("GET", "/console?tail=2", "", 200); got != "2\n3\n" {
+		t.Fatalf("%q", got)
+	}
+	k.call("GET", "/console?tail=-1", "", 400)
+	body := k.request("GET", "/console?tail=0&follow=true", "").Body
+	k.call("PUT", "/console", "live\n", 204)
+	if got, err := io.ReadAll(body); err != nil || string(got) != "live\n" {
+		t.Fatalf("%q %v", got, err)
+	}
+	k.wait()
+}
+
 func TestInputThatNobodyTakesIsGivenUpWithItsClient(t *testing.T) {
 	k := start(t, "echo up; sleep 60")
 	k.waitLine("up")

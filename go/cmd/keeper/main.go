@@ -1,5 +1,5 @@
 // Command smartvm-keeper is the parent of one VMM: it keeps the console in bounded files and feeds it, answers on a
-// control socket for as long as it lives, ends the VMM when its owner is gone, and writes down how the VMM ended.
+// control socket for as long as it lives, ends the VMM when its owner is gone or its time is up, and writes down how it ended.
 package main
 
 import (
@@ -52,7 +52,7 @@ func run() error {
 		vmm.abandon()
 		return err
 	}
-	keep(o, vmm, serve(listener, o.ID, vmm), term)
+	keep(o, vmm, serve(listener, o.ID, vmm, newLife(o.Dir)), term)
 	return nil
 }
 
@@ -86,26 +86,28 @@ func catchSignals() <-chan os.Signal {
 func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
 	gone := watchOwner()
 	replaceByNull(1) // its reader sees the end
-	reason := "exited"
+	isOrphan := false
 	var kill <-chan time.Time
 	for running := true; running; {
 		select {
 		case <-api.detach:
 			gone = nil
 		case <-gone:
-			reason, gone = "owner-gone", nil
+			isOrphan, gone = true, nil
 			vmm.signal(unix.SIGTERM)
 			kill = time.After(termGrace)
 		case <-term:
 			vmm.signal(unix.SIGTERM)
 			kill = time.After(termGrace)
+		case <-api.life.over:
+			go api.life.end(vmm)
 		case <-kill:
 			vmm.process.Signal(unix.SIGKILL)
 		case <-vmm.process.Done():
 			running = false
 		}
 	}
-	exit := vmm.finish(reason)
+	exit := vmm.finish(reasonOf(api.life, isOrphan))
 	if err := atomicfile.Write(filepath.Join(o.Dir, "exit.json"), exit); err != nil {
 		fmt.Fprintln(os.Stderr, "smartvm-keeper: exit.json:", err)
 	}
@@ -115,11 +117,21 @@ func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
 		}
 	}
 	api.finish(exit)
-	if reason == "owner-gone" {
+	if isOrphan || isRemovedOnExit(o.Dir) {
 		if err := removeOrphan(o.Dir); err != nil {
 			fmt.Fprintln(os.Stderr, "smartvm-keeper:", err)
 		}
 	}
+}
+
+func reasonOf(life *life, isOrphan bool) string {
+	if reason := life.reason(); reason != "" {
+		return reason
+	}
+	if isOrphan {
+		return "owner-gone"
+	}
+	return "exited"
 }
 
 // watchOwner answers a channel that closes when the other end of stdin is gone.

@@ -34,6 +34,27 @@ func removeOrphan(dir string) error {
 	return removeTree(dir)
 }
 
+// isRemovedOnExit is true for a VM whose record says that nothing of it is to stay, and whose program is not there to see to
+// that: one that lives has more to give back than is written here.
+func isRemovedOnExit(dir string) bool {
+	text, err := os.ReadFile(filepath.Join(dir, "vm.json"))
+	if err != nil {
+		return false
+	}
+	var record struct {
+		RemoveOnExit, Detached bool
+		Owner                  struct {
+			Pid       int
+			StartTime string
+		}
+	}
+	if json.Unmarshal(text, &record) != nil || !record.RemoveOnExit || !record.Detached {
+		return false
+	}
+	startTime, err := procid.StartTime(record.Owner.Pid)
+	return err != nil || startTime != record.Owner.StartTime
+}
+
 // removeTree removes a directory, but never what is mounted in it. Nobody sees a part of it under its name.
 func removeTree(dir string) error {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")

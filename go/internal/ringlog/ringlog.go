@@ -100,6 +100,43 @@ type Reader struct {
 // NewReader begins at the oldest byte kept.
 func (l *Log) NewReader() *Reader { return &Reader{log: l} }
 
+// NewTailReader begins at the last lines, at most so many of those kept. One that has not ended yet is a line.
+func (l *Log) NewTailReader(lines int) *Reader {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	buffer := make([]byte, 32<<10)
+	position := l.end
+	for lines > 0 && position > l.oldStart {
+		chunk := buffer[:min(int64(len(buffer)), position-l.oldStart)]
+		n, err := l.readBefore(chunk, position)
+		if err != nil {
+			break
+		}
+		for i := n - 1; i >= 0; i-- {
+			at := position - int64(n-i)
+			// The line feed at the very end ends the last line and begins none.
+			if chunk[i] != '\n' || at == l.end-1 {
+				continue
+			}
+			if lines--; lines == 0 {
+				return &Reader{log: l, position: at + 1}
+			}
+		}
+		position -= int64(n)
+	}
+	return &Reader{log: l, position: position}
+}
+
+// readBefore reads what stands right before a position, from one of the two files.
+func (l *Log) readBefore(buffer []byte, position int64) (int, error) {
+	file, begin := l.current, l.start
+	if position <= l.start {
+		file, begin = l.old, l.oldStart
+	}
+	n := min(int64(len(buffer)), position-begin)
+	return file.ReadAt(buffer[:n], position-begin-n)
+}
+
 // Next fills buffer with what is there. With nothing there it answers 0 and a channel that closes when the log has
 // changed, or io.EOF at the end of a closed log.
 func (r *Reader) Next(buffer []byte) (int, <-chan struct{}, error) {

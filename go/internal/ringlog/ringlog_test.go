@@ -63,6 +63,39 @@ func TestBothFilesStayWithinTheLimitAndHoldTheNewestBytes(t *testing.T) {
 	}
 }
 
+func TestATailReaderBeginsAtTheLastLines(t *testing.T) {
+	for name, limit := range map[string]int64{"in one file": 1 << 20, "in two": 90 << 10} {
+		t.Run(name, func(t *testing.T) {
+			log, _ := open(t, limit)
+			lines := [][]byte{}
+			for i := range 3000 {
+				line := append(bytes.Repeat([]byte{'a' + byte(i%26)}, i%40), '\n')
+				lines = append(lines, line)
+				log.Write(line)
+			}
+			for _, tail := range []string{"", "not ended"} {
+				log.Write([]byte(tail))
+				for _, n := range []int{0, 1, 2, 10, 2000} {
+					whole := n
+					if tail != "" {
+						whole--
+					}
+					want := append(bytes.Join(lines[len(lines)-max(whole, 0):], nil), tail...)
+					if n == 0 {
+						want = nil
+					}
+					if got := readAll(t, log.NewTailReader(n)); !bytes.Equal(got, want) {
+						t.Fatalf("the last %d lines: %d bytes, want %d", n, len(got), len(want))
+					}
+				}
+			}
+			if all := readAll(t, log.NewTailReader(1<<30)); !bytes.Equal(all, readAll(t, log.NewReader())) {
+				t.Fatal("more lines than there are are not all")
+			}
+		})
+	}
+}
+
 func TestAReaderThatKeepsUpGetsEveryByte(t *testing.T) {
 	log, _ := open(t, 64)
 	reader := log.NewReader()

@@ -26,10 +26,14 @@ describe('classifyExit', () => {
     ['SIGSEGV', exit({ signal: 'SIGSEGV' }), PANIC, false, 'vmm-killed'],
     ['the loss of its owner', exit({ exitCode: 0, reason: 'owner-gone' }), QUIET, false, 'vmm-killed'],
     ['the loss of its keeper', exit({ reason: 'keeper-lost' }), QUIET, false, 'vmm-killed'],
+    ['the end of its time', exit({ signal: 'SIGKILL', reason: 'timeout' }), QUIET, false, 'timeout'],
+    ['the end of its idle time', exit({ exitCode: 0, reason: 'idle-timeout' }), PANIC, false, 'idle-timeout'],
+    ['a stop by another program', exit({ signal: 'SIGTERM', reason: 'stopped' }), QUIET, false, 'stopped'],
+    ['a stop at the end of its time', exit({ exitCode: 0, reason: 'timeout' }), QUIET, true, 'stopped'],
     ['a stop', exit({ exitCode: 0 }), QUIET, true, 'stopped'],
     ['a stop by SIGKILL', exit({ signal: 'SIGKILL' }), PANIC, true, 'stopped'],
   ])('%s', (_what, vmmExit, error, stopping, reason) => {
-    const orderly = reason === 'stopped' || reason === 'guest-shutdown';
+    const orderly = ['stopped', 'guest-shutdown', 'timeout', 'idle-timeout'].includes(reason);
     expect(classifyExit(vmmExit, error, { stopping, guestShutDown: false })).toEqual({
       reason,
       orderly,

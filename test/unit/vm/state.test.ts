@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { isFinal, StateMachine, TRANSITIONS, type VmState } from '../../../ts/vm/state.js';
+import { isFinal, StateMachine, TRANSITIONS, TRANSITIONS_BY_OTHERS, type VmState } from '../../../ts/vm/state.js';
 
 const STATES = Object.keys(TRANSITIONS) as VmState[];
 const following = (state: VmState): readonly VmState[] => TRANSITIONS[state];
@@ -74,6 +74,19 @@ describe('StateMachine', () => {
       expect(machine.state).toBe(from);
       expect(changes).toEqual([]);
     }
+  });
+
+  test.each(PAIRS)('%s, of which others have made %s: as the table says', (from, to) => {
+    const changes: string[] = [];
+    const machine = machineIn(from, changes);
+    changes.length = 0;
+    machine.follow(to);
+    const may = TRANSITIONS_BY_OTHERS[from] === to;
+    expect([machine.state, changes]).toEqual(may ? [to, [`${from} > ${to}`]] : [from, []]);
+  });
+
+  test('others change nothing that a call is about to change', () => {
+    expect(Object.keys(TRANSITIONS_BY_OTHERS).toSorted()).toEqual(['paused', 'running']);
   });
 
   test('assert() says what the call needs and what there is', () => {

@@ -1,6 +1,5 @@
 import { SmartVMError } from '../../errors.js';
-import type { Check } from './checks.js';
-import { errorsOf } from './vm-config.js';
+import { type Check, errorsOf } from './checks.js';
 
 /** @throws SmartVMError INVALID_OPTION with every problem that `check` finds, the path of the field first */
 export function assertOptions(check: Check, options: unknown, name: string): void {

@@ -16,6 +16,13 @@ export function recordsOf(value: unknown): [index: number, record: UnknownRecord
   return items.filter((entry): entry is [number, UnknownRecord] => isRecord(entry[1]));
 }
 
+/** Every problem that `check` finds in a value, the path of the field first. */
+export function errorsOf(check: Check, value: unknown, path = ''): string[] {
+  const errors: string[] = [];
+  check(value, path, (where, problem) => errors.push(`${where} ${problem}`));
+  return errors;
+}
+
 /** An object with these fields and no others: a misspelt field would else be dropped without a word. */
 export function object<T>(
   fields: { readonly [K in keyof Required<T>]: Check },

@@ -52,10 +52,3 @@ export const restoredVmConfig: Check = object<IRestoredMicroVMConfig>({
   logger,
   metrics,
 });
-
-/** Every problem that `check` finds in a value, the path of the field first. */
-export function errorsOf(check: Check, value: unknown, path = ''): string[] {
-  const errors: string[] = [];
-  check(value, path, (where, problem) => errors.push(`${where} ${problem}`));
-  return errors;
-}

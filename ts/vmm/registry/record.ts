@@ -3,6 +3,7 @@ import { tagChecks } from '../../config/labels.js';
 import type { IMicroVMConfig } from '../../config/types.js';
 import {
   type Check,
+  errorsOf,
   flag,
   hostPath,
   integer,
@@ -13,15 +14,13 @@ import {
   rule,
   text,
 } from '../../config/validation/checks.js';
-import { errorsOf } from '../../config/validation/vm-config.js';
 import { isHeldFile } from '../../util/held-file.js';
 import type { ProcessIdentity } from '../../util/process-identity.js';
 import { parseSafeJson } from '../../util/safe-json.js';
 import type { VmmKind } from '../find.js';
+import { parseVersioned, RECORD_VERSION, UnreadableRecord } from './unreadable-record.js';
 
-/** Of what this release writes. It reads no other: what it does not know it does not act on. */
-export const RECORD_VERSION = 1;
-export const MAX_RECORD_BYTES = 2 ** 20;
+export { MAX_RECORD_BYTES, RECORD_VERSION, type RecordProblem, UnreadableRecord } from './unreadable-record.js';
 
 /** What a VM has on the host outside its directory, written down before it is made. Leases are told by their own entries. */
 export interface Journal {
@@ -45,12 +44,16 @@ export interface VmRecord {
   readonly id: string;
   readonly name?: string | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Name of the image that it was launched from. */
+  readonly image?: string | undefined;
   /** ISO 8601. For people: nothing is judged by it. */
   readonly createdAt: string;
   /** The program that made it. */
   readonly owner: ProcessIdentity;
   /** Whether the VM lives on without its owner; true once its start is through. */
   readonly detached: boolean;
+  /** Whether its keeper removes the directory when it ends. */
+  readonly removeOnExit?: boolean | undefined;
   readonly vmm: { readonly kind?: VmmKind | undefined; readonly path: string };
   readonly socketPath: string;
   /** Whether it came out of a snapshot, which has the rest of the configuration. */
@@ -63,18 +66,6 @@ export interface VmRecord {
 }
 
 export const EMPTY_JOURNAL: Journal = { taps: [], sockets: [], folders: [] };
-
-/** Why a record is not acted on. `newer`: another release of SmartVM wrote it. */
-export type RecordProblem = 'missing' | 'newer' | 'corrupt';
-
-export class UnreadableRecord extends Error {
-  readonly problem: RecordProblem;
-
-  constructor(problem: RecordProblem, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.problem = problem;
-  }
-}
 
 /** The configuration as it may be written down. */
 export function withoutSecrets(config: Partial<IMicroVMConfig>): Partial<IMicroVMConfig> {
@@ -89,16 +80,7 @@ export function renderRecord(record: VmRecord): string {
 
 /** @param id what the directory is called @throws UnreadableRecord */
 export function parseRecord(content: string, id: string): VmRecord {
-  let value: unknown;
-  try {
-    value = parseSafeJson(content);
-  } catch (cause) {
-    throw new UnreadableRecord('corrupt', `it is not the JSON of a record: ${(cause as Error).message}`, { cause });
-  }
-  const version = isRecord(value) ? value.version : undefined;
-  if (typeof version === 'number' && version > RECORD_VERSION) {
-    throw new UnreadableRecord('newer', `it is of version ${version}, and this release knows ${RECORD_VERSION}`);
-  }
+  const value = parseVersioned(content, parseSafeJson);
   const errors = errorsOf(record, value);
   if (errors.length > 0) {
     throw new UnreadableRecord('corrupt', errors.slice(0, 8).join('; '));
@@ -133,6 +115,7 @@ const record = object<VmRecord>(
     createdAt: word,
     owner: identity,
     detached: flag,
+    removeOnExit: flag,
     vmm: object<VmRecord['vmm']>({ kind: oneOf('firecracker', 'qemu'), path: hostPath }, ['path']),
     socketPath: path,
     restored: flag,

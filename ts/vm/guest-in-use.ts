@@ -1,0 +1,47 @@
+import type { SmartVMError } from '../errors.js';
+import type { ExecOptions, ExecResult, Guest, GuestProcess, SpawnOptions } from '../guest/types.js';
+
+/** A guest whose commands are counted while they run. */
+export class GuestInUse implements Guest {
+  readonly #guest: Guest;
+  readonly #begin: () => Promise<() => void>;
+
+  /** @param begin counts a command, until what it gives is called */
+  constructor(guest: Guest, begin: () => Promise<() => void>) {
+    this.#guest = guest;
+    this.#begin = begin;
+  }
+
+  get closed(): Promise<void> {
+    return this.#guest.closed;
+  }
+
+  async spawn(argv: readonly string[], options?: SpawnOptions): Promise<GuestProcess> {
+    const end = await this.#begin();
+    try {
+      const child = await this.#guest.spawn(argv, options);
+      child.wait().then(end, end);
+      return child;
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
+  async exec(command: string | readonly string[], options?: ExecOptions): Promise<ExecResult> {
+    const end = await this.#begin();
+    try {
+      return await this.#guest.exec(command, options);
+    } finally {
+      end();
+    }
+  }
+
+  async shutdown(mode: 'reboot' | 'poweroff'): Promise<void> {
+    await this.#guest.shutdown(mode);
+  }
+
+  close(reason?: SmartVMError): void {
+    this.#guest.close(reason);
+  }
+}
