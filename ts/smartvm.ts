@@ -89,7 +89,11 @@ export class SmartVM implements AsyncDisposable {
     const dataDir = options.dataDir ?? defaultDataDir();
     const arch = options.arch ?? hostArch();
     this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch });
-    this.baseImageManager = new BaseImageManager({ cacheDir: join(dataDir, 'base-images'), arch });
+    this.baseImageManager = new BaseImageManager({
+      cacheDir: join(dataDir, 'base-images'),
+      arch,
+      runtimeDir: this.#runtimeDir,
+    });
     this.layers = new Layers(this.#runtimeDir, join(dataDir, 'layers'), this.imageManager.cacheDir);
     this.#capacity = options.capacity === false ? undefined : new HostCapacity(options.capacity);
     this.networkManager = new NetworkManager({
@@ -231,8 +235,7 @@ export class SmartVM implements AsyncDisposable {
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
     const report = await prune(this.#runtimeDir, options); // first: images and layers may be those of dead VMs
     const layers = await this.layers.prune(options.dryRun);
-    const parts = await this.imageManager.prune(options);
-    return { ...report, others: [...report.others, ...layers, ...parts.map(({ path }) => imagePart(path))] };
+    return { ...report, others: [...report.others, ...layers, ...(await this.imageManager.prune(options))] };
   }
 
   /**
@@ -278,8 +281,6 @@ export class SmartVM implements AsyncDisposable {
     vm.on('released', () => this.#vms.get(vm.id) === vm && this.#vms.delete(vm.id));
   }
 }
-
-const imagePart = (name: string) => ({ kind: 'image-part', name }) as const;
 
 function newId(): string {
   return `vm-${randomBytes(5).toString('hex')}`;

@@ -1,10 +1,13 @@
+import { randomUUID } from 'node:crypto';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { lstat, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { SmartVMError } from '../errors.js';
 import { writeFileAtomic } from '../util/atomic-file.js';
 import { readBoundedText } from '../util/bounded-file.js';
 import { type FileRecord, type Fingerprint, verifyFile } from '../util/verified-file.js';
 import type { IBaseImageBundle } from './base-image-types.js';
+import { recordsOfUsers } from './store/uses.js';
 
 const MANIFEST = 'manifest.json';
 const MAX_MANIFEST_BYTES = 1024 * 1024;
@@ -39,6 +42,20 @@ export async function readBundle(cacheDir: string, bundleId: string): Promise<St
   }
 }
 
+/** Notes that it was used now. Not brought to the disk: a bundle whose manifest is lost in a power cut is made again. */
+export function touchBundle(directory: string, bundle: StoredBundle): StoredBundle {
+  const used = { ...bundle, lastAccessedAt: new Date().toISOString() };
+  const path = join(directory, MANIFEST);
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  try {
+    writeFileSync(temporary, `${JSON.stringify(used, null, 2)}\n`, { flag: 'wx', mode: 0o600 });
+    renameSync(temporary, path);
+  } catch {
+    rmSync(temporary, { force: true }); // a disk that is full hinders no use
+  }
+  return used;
+}
+
 export async function writeBundle(directory: string, bundle: StoredBundle): Promise<void> {
   await writeFileAtomic(join(directory, MANIFEST), `${JSON.stringify(bundle, null, 2)}\n`);
 }
@@ -58,7 +75,7 @@ export async function bundleIsWhole(cacheDir: string, { bundleId, files, ...bund
 }
 
 /**
- * Removes the bundles that were used longest ago, until `max` are left.
+ * Removes the bundles that were used longest ago and that no VM's record names, until `max` are left.
  * @param keepBundleId is never removed
  * @returns the ids of those removed
  */
@@ -70,7 +87,12 @@ export async function evictBundles(cacheDir: string, max: number, keepBundleId: 
   const lastUse = (bundle: StoredBundle) => Date.parse(bundle.lastAccessedAt) || 0;
   const oldestFirst = stored.sort((a, b) => lastUse(a) - lastUse(b));
   const evictable = oldestFirst.filter(({ bundleId }) => bundleId !== keepBundleId);
-  const evicted = evictable.slice(0, Math.max(0, stored.length - max)).map(({ bundleId }) => bundleId);
+  const surplus = Math.max(0, stored.length - max);
+  const records = surplus > 0 ? await recordsOfUsers(cacheDir) : [];
+  const isUsed = ({ bundleId }: StoredBundle) =>
+    records.some(({ text }) => text.includes(JSON.stringify(`${resolve(cacheDir, bundleId)}/`).slice(1, -1)));
+  const unused = evictable.filter((bundle) => !isUsed(bundle));
+  const evicted = unused.slice(0, surplus).map(({ bundleId }) => bundleId);
   for (const bundleId of evicted) {
     console.warn(`Evicting ${bundleId} from the base image cache ${cacheDir}: it keeps ${max}`);
     await rm(join(cacheDir, bundleId), { recursive: true, force: true });

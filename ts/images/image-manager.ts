@@ -175,7 +175,8 @@ export class ImageManager {
     const { name } = reference;
     const { signal, refresh, onProgress: listener = () => {} } = options;
     const since = Date.now();
-    await using lock = await lockBuild(this.cacheDir, key, { what: `image ${name}`, onProgress: listener, signal });
+    const sharing = { what: `image ${name}`, onProgress: listener, signal };
+    await using lock = await lockBuild(join(this.cacheDir, 'locks'), key, sharing);
     const { onProgress } = lock;
     const found = await this.#open({ reference, key, recipe });
     if (found && (!refresh || Date.parse(found.createdAt) >= since)) {

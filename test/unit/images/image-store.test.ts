@@ -150,7 +150,7 @@ describe('ImageStore.remove and collect', () => {
     await expect(store.remove('one')).rejects.toMatchObject({ code: 'IMAGE_IN_USE', details: { vms: ['web'] } });
     expect((await store.list())[0]?.usedBy).toEqual(['web']);
     await store.manifests.remove('one');
-    expect((await store.collect()).map(({ path }) => basename(path)).sort()).toEqual(
+    expect((await store.collect()).map(({ name }) => basename(name)).sort()).toEqual(
       [blobs.kernel.sha256, blobs.modules.sha256].sort(),
     );
     expect(await blobNames(scratch)).toEqual([blobs.rootfs.sha256]);
@@ -186,8 +186,8 @@ describe('ImageStore.remove and collect', () => {
     await using session = await store.openSession('x');
     const blob = await session.putBytes(Buffer.from('made so far'));
     await mkdir(scratch.file('s', 'building', 'y.999999-1-abcd-x', 'work'), { recursive: true });
-    expect(await store.collect({ dryRun: true })).toMatchObject([{ kind: 'build' }]);
-    expect(await store.collect()).toMatchObject([{ kind: 'build' }]);
+    expect(await store.collect({ dryRun: true })).toMatchObject([{ kind: 'image-build' }]);
+    expect(await store.collect()).toMatchObject([{ kind: 'image-build' }]);
     expect(await blobNames(scratch)).toEqual([blob.sha256]);
     expect(await readdir(scratch.file('s', 'building'))).toHaveLength(1);
   });

@@ -27,8 +27,7 @@ export interface BuildLockOptions {
  * One program makes a thing while the others wait; they are told how far it is. When it is killed, the kernel gives the lock to the
  * next. @throws SmartVMError CANCELED, TOOL_MISSING, TOOL_FAILED, DIRECTORY_UNSAFE
  */
-export async function lockBuild(root: string, key: string, options: BuildLockOptions): Promise<BuildLock> {
-  const folder = join(root, 'locks');
+export async function lockBuild(folder: string, key: string, options: BuildLockOptions): Promise<BuildLock> {
   await ensurePrivateDirectory(folder);
   const progressFile = join(folder, `${key}.progress`);
   const lock = await waitTold(join(folder, `${key}.lock`), progressFile, options);

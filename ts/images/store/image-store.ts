@@ -27,8 +27,10 @@ export interface StoredImage {
 
 /** Something that {@link ImageStore.collect} removes. */
 export interface CollectedThing {
-  readonly kind: 'blob' | 'build' | 'damaged';
-  readonly path: string;
+  /** A part that nobody has; the folder of a dead build; something that was set aside. */
+  readonly kind: 'image-part' | 'image-build' | 'image-damaged';
+  /** Its path. */
+  readonly name: string;
   readonly sizeBytes: number;
 }
 
@@ -127,9 +129,11 @@ export class ImageStore {
       await Promise.all(blobs.map(({ sha256 }) => this.blobs.remove(sha256)));
     }
     return [
-      ...blobs.map(({ sha256, size }) => ({ kind: 'blob', path: this.blobs.pathOf(sha256), sizeBytes: size }) as const),
-      ...builds.map((path) => ({ kind: 'build', path, sizeBytes: 0 }) as const),
-      ...damaged.map((path) => ({ kind: 'damaged', path, sizeBytes: 0 }) as const),
+      ...blobs.map(
+        ({ sha256, size }) => ({ kind: 'image-part', name: this.blobs.pathOf(sha256), sizeBytes: size }) as const,
+      ),
+      ...builds.map((name) => ({ kind: 'image-build', name, sizeBytes: 0 }) as const),
+      ...damaged.map((name) => ({ kind: 'image-damaged', name, sizeBytes: 0 }) as const),
     ];
   }
 

@@ -15,8 +15,8 @@ export interface PruneOptions {
 
 /** Something that a dead VM had, or a program that died in the middle of making or removing one. */
 export interface PrunedThing {
-  /** `image-part`: a part of an image, or the folder of a build, that nobody has. */
-  readonly kind: Remnant['kind'] | 'image-part';
+  /** `image-…`: what no image has any more, and what is left of builds. */
+  readonly kind: Remnant['kind'] | 'image-part' | 'image-build' | 'image-damaged';
   readonly name: string;
 }
 
