@@ -27,6 +27,7 @@ export const ERROR_CODES = {
   EXEC_OUTPUT_LIMIT: 'A command wrote more than `maxOutputBytes`; its process group was ended.',
   EXEC_TIMEOUT: 'A command in the guest ran longer than its `timeoutMs`; its process group was ended.',
   FILE_WRITE_FAILED: 'A file of SmartVM could not be written; the cause has the system error.',
+  IMAGE_AMBIGUOUS: 'Several images have a digest that begins so. `details.names` has them; give a whole name.',
   IMAGE_BUILD_FAILED: 'An image could not be built. The message has the tail of what the build tool said.',
   IMAGE_IN_USE: 'An image is not removed: VMs have it. `details.vms` has their ids.',
   IMAGE_KERNEL_UNSUPPORTED: 'A kernel cannot boot on this VMM. The message names kernels that can.',

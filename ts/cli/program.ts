@@ -9,7 +9,9 @@ type AddCommand = (program: Command, exit: Exit) => void;
 const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   completion: async () => (await import('./completion.js')).addCompletionCommand,
   doctor: async () => (await import('./doctor.js')).addDoctorCommand,
+  image: async () => (await import('./image.js')).addImageCommand,
   install: async () => (await import('./install.js')).addInstallCommand,
+  layer: async () => (await import('./layer.js')).addLayerCommand,
   ps: async () => (await import('./ps.js')).addPsCommand,
   run: async () => (await import('./run.js')).addRunCommand,
 };

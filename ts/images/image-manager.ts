@@ -109,8 +109,8 @@ export class ImageManager {
   }
 
   /** How an image is booted, and its parts; undefined when it is not kept. @throws SmartVMError IMAGE_UNKNOWN */
-  inspect(name: string): ImageManifest | undefined {
-    return this.#store.manifests.read(this.#keyOf(parseReference(name)));
+  inspect(image: string | Pick<StoredImage, 'key'>): ImageManifest | undefined {
+    return this.#store.manifests.read(this.#keyOf(image));
   }
 
   /** Where a part of an image is. */
@@ -123,8 +123,8 @@ export class ImageManager {
    * @returns the roles of such parts, of absent ones too; undefined when there is no such image
    * @throws SmartVMError IMAGE_UNKNOWN
    */
-  async verify(name: string): Promise<string[] | undefined> {
-    const manifest = this.inspect(name);
+  async verify(image: string | Pick<StoredImage, 'key'>): Promise<string[] | undefined> {
+    const manifest = this.inspect(image);
     if (!manifest) {
       return undefined;
     }
@@ -138,8 +138,8 @@ export class ImageManager {
   }
 
   /** Removes an image, and the parts that no other has. @returns whether there was one @throws SmartVMError IMAGE_UNKNOWN, IMAGE_IN_USE */
-  async remove(name: string): Promise<boolean> {
-    return await this.#store.remove(this.#keyOf(parseReference(name)));
+  async remove(image: string | Pick<StoredImage, 'key'>): Promise<boolean> {
+    return await this.#store.remove(this.#keyOf(image));
   }
 
   /** Removes parts that no image and no VM has, and what builds left whose programs were killed. */
@@ -147,13 +147,18 @@ export class ImageManager {
     return await this.#store.collect(options);
   }
 
-  #keyOf(reference: ImageReference): string {
+  /** @param image a name, or an image of {@link list} */
+  #keyOf(image: string | Pick<StoredImage, 'key'>): string {
+    return typeof image === 'string' ? this.#keyOfReference(parseReference(image)) : image.key;
+  }
+
+  #keyOfReference(reference: ImageReference): string {
     return manifestKey(reference.name, identityOf(reference), this.arch);
   }
 
   async #place(name: string): Promise<Place> {
     const reference = parseReference(name);
-    return { reference, key: this.#keyOf(reference), recipe: await sourceOf(reference).recipe(reference) };
+    return { reference, key: this.#keyOfReference(reference), recipe: await sourceOf(reference).recipe(reference) };
   }
 
   async #open({ key, recipe }: Place): Promise<ImageManifest | undefined> {
