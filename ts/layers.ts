@@ -108,7 +108,8 @@ export class Layers {
       paths: [plan.path],
       keeps: kept,
       take: (holder, signal) => (kept ? takeKept(plan, holder, signal) : takePassing(plan, holder)),
-      keep: async (guest) => (kept ? await this.#keep(plan, image, guest) : undefined),
+      keep: async (guest, failed) =>
+        kept ? await this.#keep(plan, image, assertMounted(plan, guest, failed)) : undefined,
     };
   }
 
@@ -126,9 +127,9 @@ export class Layers {
   }
 
   /** From here on the layer stays when its VM ends, and its image while there is the layer. */
-  async #keep(plan: LayerPlan, image: ImageManifest, guest: Guest | undefined): Promise<void> {
+  async #keep(plan: LayerPlan, image: ImageManifest, mounted: Promise<void>): Promise<void> {
     const { path, kind, found } = plan;
-    await assertMounted(plan, guest);
+    await mounted;
     if (!found) {
       await noteRuntimeDir(this.#cacheDir, keptFolder(this.#directory));
       await describeKeptLayer(path, { name: basename(path, '.img'), kind, image, createdAt: new Date().toISOString() });
@@ -190,8 +191,8 @@ async function takeKept(plan: LayerPlan, holder: Holder, signal: AbortSignal): P
 }
 
 /** The guest has mounted its root file system. @throws SmartVMError LAYER_DAMAGED where it could not */
-async function assertMounted({ path }: LayerPlan, guest: Guest | undefined): Promise<void> {
-  await guest?.exec(['true']).catch((error: unknown) => {
+async function assertMounted({ path }: LayerPlan, guest: Guest | undefined, failed: Promise<never>): Promise<void> {
+  await Promise.race([guest?.exec(['true']), failed]).catch((error: unknown) => {
     const [, why] = (isSmartVMError(error) && ROOT_FAILED.exec(error.message)) || [];
     throw why === undefined ? error : damaged(path, why.trim(), error);
   });

@@ -83,7 +83,7 @@ describe('a layer that is kept', () => {
       await file.write(Buffer.alloc(length, 0xa5), 0, length, offset);
       await file.close();
     };
-    await overwrite(4096, 64 * 1024); // behind the superblock
+    await overwrite(2048, 62 * 1024); // the descriptors of the groups, and what follows
     expect(await codeOf(bench.smartvm.launch(KEPT))).toBe('LAYER_DAMAGED');
     await overwrite(1024, 1024);
     const error = await bench.smartvm.launch(KEPT).catch((reason: Error) => reason);

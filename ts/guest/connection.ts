@@ -144,6 +144,8 @@ export class GuestConnection implements Guest {
     }
     try {
       return await new Promise((resolve, reject) => {
+        // A request that the agent has not answered yet is forgotten when the connection ends.
+        void this.closed.then(() => reject(new Error('the connection ended')));
         this.#client.exec(command, (error, channel) => (error ? reject(error) : resolve(channel)));
       });
     } catch (cause) {

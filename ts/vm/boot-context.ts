@@ -34,8 +34,11 @@ export interface Claim {
   readonly keeps: boolean;
   /** Takes it, and gives the way to give it back when the VMM has ended. */
   readonly take: (holder: Holder, signal: AbortSignal) => Promise<Undo>;
-  /** Called when the guest answers: the VM has come so far that what it writes is worth keeping. */
-  readonly keep: (guest: Guest | undefined) => Promise<void>;
+  /**
+   * Called when the guest answers: the VM has come so far that what it writes is worth keeping.
+   * @param failed rejects when the VM ends, or its start is canceled or takes too long
+   */
+  readonly keep: (guest: Guest | undefined, failed: Promise<never>) => Promise<void>;
 }
 
 /** What the steps of a boot work on; each step adds what it made, and its undo to `cleanup`. */

@@ -154,8 +154,25 @@ async function takeLayer({ id, runtimeDir, claim, cleanup }: BootContext, signal
   }
 }
 
-async function keepLayer({ claim, guest }: BootContext): Promise<void> {
-  await claim?.keep(guest);
+async function keepLayer(context: BootContext, signal: AbortSignal): Promise<void> {
+  const { id, claim, guest } = context;
+  if (!claim) {
+    return;
+  }
+  const vmm = started(context);
+  const kept = new AbortController();
+  const late = async () => {
+    await delay(remaining(context), AbortSignal.any([signal, kept.signal]));
+    throwIfCanceled(signal, `the start of VM ${id}`);
+    throw await vmm.describe('BOOT_TIMEOUT', 'the guest did not mount its root file system in time');
+  };
+  const ended = async () => {
+    await vmm.exited;
+    throw vmm.exitError;
+  };
+  const failed = Promise.race([late(), ended()]);
+  failed.catch(() => undefined); // nobody asks once it is kept
+  await claim.keep(guest, failed).finally(() => kept.abort());
 }
 
 async function makeJail(context: BootContext, signal: AbortSignal): Promise<void> {

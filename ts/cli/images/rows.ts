@@ -66,7 +66,8 @@ export function imageColumns({ columns: width }: Style): Column<ImageRow>[] {
     },
     { title: 'USED BY', text: (row) => usedBy(row) || '-', color: (row) => (usedBy(row) ? SGR.green : undefined) },
   ];
-  return width < 100 ? all.filter(({ title }) => title !== 'KERNEL') : all;
+  const hidden = [...(width < 130 ? ['KERNEL'] : []), ...(width < 100 ? ['SHARED'] : [])];
+  return all.filter(({ title }) => !hidden.includes(title));
 }
 
 /**
