@@ -71,7 +71,13 @@ export class GuestConnection implements Guest {
         algorithms: { cipher: ['aes128-gcm@openssh.com'], kex: ['curve25519-sha256'], serverHostKey: ['ssh-ed25519'] },
       });
       const ended = once(client, 'close').then(() => Promise.reject(new Error('the connection ended')));
-      await Promise.race([once(client, 'ready'), ended]);
+      // A socket that is cut in the middle of the handshake does not always end the client.
+      const cut = new Promise<never>((_resolve, reject) => {
+        const fail = () => reject(new Error('the connection was cut'));
+        socket.destroyed ? fail() : socket.once('close', fail);
+      });
+      cut.catch(() => undefined);
+      await Promise.race([once(client, 'ready'), ended, cut]);
       return new GuestConnection(client, socket, options);
     } catch (cause) {
       socket.destroy();
