@@ -1,11 +1,12 @@
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { DebianImage } from '../config/debian.js';
 import { isSmartVMError, SmartVMError } from '../errors.js';
 import { throwIfCanceled } from '../util/deadline.js';
 import { type RunOptions, requireTools, run } from '../util/run.js';
-import { DEBIAN_SUITE, debianSources, hostAptSettings } from './apt-sources.js';
+import { archivesOf, debianSources, hostAptSettings } from './apt-sources.js';
 import { buildSandboxTools, runInBuildSandbox } from './build-sandbox.js';
-import type { Arch, ImageContent, ProgressListener } from './image-types.js';
+import type { Arch, ImageContent, ImageInputs, ProgressListener } from './image-types.js';
 import { moduleMembers } from './initramfs.js';
 import { selectModules } from './kernel-modules.js';
 import { unpackKernel } from './kernel-unpack.js';
@@ -14,9 +15,10 @@ import type { BlobRef } from './store/blobs.js';
 import type { BuildSession } from './store/build-session.js';
 
 /** Raised with every change to what the functions here build: an image made by another recipe is built again. */
-export const DEBIAN_RECIPE = `debian-${DEBIAN_SUITE}-4`;
+export const DEBIAN_RECIPE = 'debian-5';
 
 const DEBIAN_ARCH = { x86_64: 'amd64', aarch64: 'arm64' } as const;
+/** In every image, beside what its reference asks for. */
 const PACKAGES = ['ca-certificates', 'iproute2'];
 
 /**
@@ -30,6 +32,10 @@ const BOOT_ARGS = {
   aarch64: 'console=ttyS0 console=ttyAMA0 reboot=k panic=-1 quiet cryptomgr.notests',
 } as const;
 
+/** Where the modules are depends on whether /lib is a link to /usr/lib in this suite. */
+const COPY_MODULES = `set -eu; for lib in lib usr/lib; do
+if [ -d "$1/$lib/modules" ]; then cp -a "$1/$lib/modules" "$SMARTVM_WORK/lib"; fi; done`;
+
 /** Takes away what the build left or took from the host. mmdebstrap runs it with sh, the root file system's folder as $1. */
 const CLEAN_ROOT = `set -eu; cd "$1"
 rm -f etc/apt/apt.conf.d/99mmdebstrap var/lib/dpkg/*-old var/cache/debconf/*-old var/log/*.log var/log/apt/*
@@ -41,7 +47,17 @@ printf '127.0.0.1\\tlocalhost\\n::1\\tlocalhost ip6-localhost ip6-loopback\\n' >
 /** The steps of mmdebstrap that take their time. */
 const TOLD = /^I: ((?:running apt-get update|downloading|extracting|installing).*)$/gm;
 
+const BANNER = 'Linux version ';
+const KERNEL_VERSION = /^[^\n\0]* Debian (\S+) \(/;
+/** A stanza of dpkg's status; its first fields are these. */
+const INSTALLED = /^Package: (\S+)\n(?:\S[^\n]*\n| [^\n]*\n)*?Version: (\S+)$/gm;
+
+type Kernel = Awaited<ReturnType<typeof writeKernel>>;
+
 export interface DebianBuild {
+  readonly debian: DebianImage;
+  /** sources.list(5). */
+  readonly sources: string;
   readonly arch: Arch;
   readonly session: BuildSession;
   readonly onProgress: ProgressListener;
@@ -49,11 +65,16 @@ export interface DebianBuild {
 }
 
 /**
- * Builds the `debian` image: Debian's cloud kernel and a minimal Debian root file system, both fetched and verified by apt.
- * @throws SmartVMError TOOL_MISSING, CANCELED, IMAGE_BUILD_FAILED
+ * Builds a `debian` image: Debian's cloud kernel and a minimal Debian root file system with the packages that are asked for, all
+ * fetched and verified by apt. The same packages give the same digest.
+ * @throws SmartVMError TOOL_MISSING, CANCELED, INVALID_OPTION, IMAGE_BUILD_FAILED
  */
-export async function buildDebianImage(build: DebianBuild): Promise<ImageContent> {
+export async function buildDebianImage(
+  debian: DebianImage,
+  options: Omit<DebianBuild, 'debian' | 'sources'>,
+): Promise<ImageContent> {
   await requireTools(['mmdebstrap', 'mksquashfs', 'apt-get', ...buildSandboxTools()]);
+  const build: DebianBuild = { ...options, debian, sources: await debianSources(debian) };
   try {
     await writeFile(join(build.session.workDirectory, 'apt.conf'), await hostAptSettings(), { mode: 0o600 });
     const release = await fetchKernel(build);
@@ -65,9 +86,10 @@ export async function buildDebianImage(build: DebianBuild): Promise<ImageContent
       bootArgs: BOOT_ARGS[build.arch],
       fsType: 'squashfs',
       blobs: { kernel: kernel.image, modules: kernel.modules, moduleTree, rootfs },
+      inputs: await inputsOf(build, kernel),
     };
   } catch (error) {
-    throwIfCanceled(build.signal, 'building the debian image');
+    throwIfCanceled(options.signal, 'building the debian image');
     if (isSmartVMError(error, 'TOOL_MISSING')) {
       throw error;
     }
@@ -86,8 +108,8 @@ async function fetchKernel(build: DebianBuild): Promise<string> {
     '--format=null',
     `--include=${name}`,
     '--extract-hook=copy-out /boot .',
-    '--extract-hook=copy-out /lib/modules lib',
-    DEBIAN_SUITE,
+    `--extract-hook=${COPY_MODULES}`,
+    build.debian.suite,
     '/dev/null',
   ]);
   const [release] = await readdir(join(build.session.workDirectory, 'lib/modules'));
@@ -112,12 +134,38 @@ async function fetchKernel(build: DebianBuild): Promise<string> {
 async function writeKernel(build: DebianBuild, release: string) {
   build.onProgress({ step: 'kernel', message: `unpacking kernel ${release}` });
   const packed = join(build.session.workDirectory, 'boot', `vmlinuz-${release}`);
-  const image = await build.session.putBytes(await unpackKernel(await readFile(packed), build.arch));
+  const unpacked = await unpackKernel(await readFile(packed), build.arch);
+  const image = await build.session.putBytes(unpacked);
   const selected = await selectModules(join(build.session.workDirectory, 'lib/modules', release), release);
   // apt has verified them: the guest's kernel need not do it again, at 5 ms a module under emulation.
   const unsigned = selected.map((module) => ({ ...module, data: withoutSignature(module.data) }));
   const modules = await build.session.putBytes(moduleMembers(unsigned));
-  return { image, modules, date: Math.floor((await stat(packed)).mtimeMs / 1000) };
+  const version = versionOf(unpacked);
+  return { image, modules, version, date: Math.floor((await stat(packed)).mtimeMs / 1000) };
+}
+
+/** The version of a kernel's package, from the banner that /proc/version shows. */
+function versionOf(kernel: Buffer): string | undefined {
+  for (let at = kernel.indexOf(BANNER); at >= 0; at = kernel.indexOf(BANNER, at + 1)) {
+    const [, version] = KERNEL_VERSION.exec(kernel.toString('latin1', at, at + 512)) ?? [];
+    if (version !== undefined) {
+      return version;
+    }
+  }
+  return undefined;
+}
+
+/** What the root file system says that it was made of. */
+async function inputsOf({ debian, sources, session }: DebianBuild, { version, date }: Kernel): Promise<ImageInputs> {
+  const status = await readFile(join(session.workDirectory, 'root/var/lib/dpkg/status'), 'utf8');
+  const packages = [...status.matchAll(INSTALLED)].map(([, name = '', version = '']) => [name, version] as const);
+  return {
+    suite: debian.suite,
+    archives: archivesOf(sources),
+    packages: Object.fromEntries(packages.toSorted(([a], [b]) => (a < b ? -1 : 1))),
+    kernel: version,
+    sourceDateEpoch: date,
+  };
 }
 
 /** All modules as a drive, for guests that have this kernel and a root file system that was made for any. Few are ever read: it is compressed. */
@@ -132,7 +180,7 @@ async function packModules(build: DebianBuild, release: string, sourceDateEpoch:
 async function makeRoot(build: DebianBuild, sourceDateEpoch: number): Promise<BlobRef> {
   build.onProgress({
     step: 'rootfs',
-    message: `making the root file system of Debian ${DEBIAN_SUITE} (about half a minute)`,
+    message: `making the root file system of Debian ${build.debian.suite} (about half a minute)`,
   });
   const environment = { SOURCE_DATE_EPOCH: String(sourceDateEpoch) };
   const root = join(build.session.workDirectory, 'root');
@@ -142,10 +190,10 @@ async function makeRoot(build: DebianBuild, sourceDateEpoch: number): Promise<Bl
     [
       '--variant=minbase',
       '--format=directory',
-      `--include=${PACKAGES.join(',')}`,
+      `--include=${[...PACKAGES, ...build.debian.packages].join(',')}`,
       '--customize-hook=copy-in lib/modules /usr/lib',
       `--customize-hook=${CLEAN_ROOT}`,
-      DEBIAN_SUITE,
+      build.debian.suite,
       root,
     ],
     environment,
@@ -166,7 +214,7 @@ async function mmdebstrap(build: DebianBuild, step: string, args: string[], envi
   const options = toolOptions(build, environment);
   await runInBuildSandbox('mmdebstrap', [...common, ...args.slice(0, -2), suite, target, '-'], {
     ...options,
-    input: await debianSources(),
+    input: build.sources,
     onStderr: (text) => {
       for (const [, message = ''] of text.matchAll(TOLD)) {
         build.onProgress({ step, message });
@@ -177,6 +225,11 @@ async function mmdebstrap(build: DebianBuild, step: string, args: string[], envi
 
 function toolOptions(build: DebianBuild, environment: NodeJS.ProcessEnv = {}): RunOptions {
   // The work folder as TMPDIR: whatever a killed tool leaves is removed with it.
-  const env = { ...process.env, TMPDIR: build.session.workDirectory, ...environment };
+  const env = {
+    ...process.env,
+    TMPDIR: build.session.workDirectory,
+    SMARTVM_WORK: build.session.workDirectory,
+    ...environment,
+  };
   return { cwd: build.session.workDirectory, env, signal: build.signal };
 }

@@ -5,7 +5,6 @@ import { hostArch } from '../util/arch.js';
 import { throwIfCanceled } from '../util/deadline.js';
 import type { Holder } from '../util/holder.js';
 import { ensurePrivateDirectory } from '../util/private-directory.js';
-import { currentProcess } from '../util/process-identity.js';
 import { removeBuild } from './build-sandbox.js';
 import { cloneFile } from './clone-file.js';
 import type { Arch, BootImage, ProgressListener } from './image-types.js';
@@ -53,6 +52,7 @@ export interface ResolveOptions {
 /** An image that is not removed until it is let go of. */
 export interface HeldImage extends AsyncDisposable {
   readonly image: BootImage;
+  readonly manifest: ImageManifest;
 }
 
 interface Place {
@@ -98,21 +98,23 @@ export class ImageManager {
 
   /**
    * As {@link resolve}, and the image is not removed until it is let go of: when the VM has its record, that keeps it.
-   * @param vm its id, and its directory in the runtime directory
+   * @param image its name, or the manifest of one that is kept for a layer, whatever has its name by now
+   * @param holder the VM, and the program that starts it
+   * @throws SmartVMError as {@link resolve}; LAYER_MISMATCH where parts of that manifest are gone
    */
-  async hold(name: string, vm: Pick<Holder, 'id' | 'runtimeDir'>, options: ResolveOptions = {}): Promise<HeldImage> {
-    const holder = { ...vm, owner: await currentProcess() };
-    const place = await this.#place(name);
+  async hold(image: string | ImageManifest, holder: Holder, options: ResolveOptions = {}): Promise<HeldImage> {
+    const place = typeof image === 'string' ? await this.#place(image) : undefined;
     for (;;) {
-      const manifest = await this.#ensure(place, options);
+      const manifest = place ? await this.#ensure(place, options) : (image as ImageManifest);
       const blobs = blobsOf(manifest).map(({ sha256 }) => sha256);
       await noteRuntimeDir(this.cacheDir, dirname(holder.runtimeDir));
       const release = await holdBlobs(this.cacheDir, blobs, holder);
       // Whoever removes an image takes its manifest first, and looks for holds then: one of us two sees the other.
-      if (this.#store.manifests.read(place.key)?.digest === manifest.digest) {
+      if (!place || this.#store.manifests.read(place.key)?.digest === manifest.digest) {
         try {
+          await (place ?? this.#assertWhole(manifest));
           const image = await this.#bootable(manifest, options);
-          return { image, [Symbol.asyncDispose]: async () => void (await release()) };
+          return { image, manifest, [Symbol.asyncDispose]: async () => void (await release()) };
         } catch (error) {
           await release();
           throw error;
@@ -144,8 +146,8 @@ export class ImageManager {
   }
 
   /** How an image is booted, and its parts; undefined when it is not kept. @throws SmartVMError IMAGE_UNKNOWN */
-  inspect(name: string): ImageManifest | undefined {
-    return this.#store.manifests.read(this.#keyOf(parseReference(name)));
+  inspect(image: string | Pick<StoredImage, 'key'>): ImageManifest | undefined {
+    return this.#store.manifests.read(this.#keyOf(image));
   }
 
   /** Where a part of an image is. */
@@ -158,8 +160,8 @@ export class ImageManager {
    * @returns the roles of such parts, of absent ones too; undefined when there is no such image
    * @throws SmartVMError IMAGE_UNKNOWN
    */
-  async verify(name: string): Promise<string[] | undefined> {
-    const manifest = this.inspect(name);
+  async verify(image: string | Pick<StoredImage, 'key'>): Promise<string[] | undefined> {
+    const manifest = this.inspect(image);
     if (!manifest) {
       return undefined;
     }
@@ -173,8 +175,8 @@ export class ImageManager {
   }
 
   /** Removes an image, and the parts that no other has. @returns whether there was one @throws SmartVMError IMAGE_UNKNOWN, IMAGE_IN_USE */
-  async remove(name: string): Promise<boolean> {
-    return await this.#store.remove(this.#keyOf(parseReference(name)));
+  async remove(image: string | Pick<StoredImage, 'key'>): Promise<boolean> {
+    return await this.#store.remove(this.#keyOf(image));
   }
 
   /** Removes parts that no image and no VM has, and what builds left whose programs were killed. */
@@ -182,13 +184,22 @@ export class ImageManager {
     return await this.#store.collect(options);
   }
 
-  #keyOf(reference: ImageReference): string {
+  /** @param image a name, or an image of {@link list} */
+  #keyOf(image: string | Pick<StoredImage, 'key'>): string {
+    return typeof image === 'string' ? this.#keyOfReference(parseReference(image)) : image.key;
+  }
+
+  #keyOfReference(reference: ImageReference): string {
     return manifestKey(reference.name, identityOf(reference), this.arch);
   }
 
   async #place(name: string): Promise<Place> {
     const reference = parseReference(name);
-    return { reference, key: this.#keyOf(reference), recipe: await sourceOf(reference).recipe(reference, this.arch) };
+    return {
+      reference,
+      key: this.#keyOfReference(reference),
+      recipe: await sourceOf(reference).recipe(reference, this.arch),
+    };
   }
 
   async #open({ key, recipe }: Place): Promise<ImageManifest | undefined> {
@@ -242,6 +253,20 @@ export class ImageManager {
       }
     }
     return manifest;
+  }
+
+  async #assertWhole(manifest: ImageManifest): Promise<void> {
+    const whole = await Promise.all(blobsOf(manifest).map((blob) => this.#store.blobs.has(blob)));
+    if (whole.includes(false)) {
+      const { name, digest } = manifest;
+      throw new SmartVMError(
+        'LAYER_MISMATCH',
+        `the image of the layer, ${name} (${digest}), is damaged or was removed`,
+        {
+          details: { name, digest },
+        },
+      );
+    }
   }
 
   async #bootable(manifest: ImageManifest, { signal }: ResolveOptions): Promise<BootImage> {

@@ -51,4 +51,19 @@ export interface ImageContent {
   readonly blobs: { readonly kernel: BlobRef; readonly modules: BlobRef; readonly rootfs: BlobRef } & Readonly<
     Record<string, BlobRef>
   >;
+  /** What it was made of, for people. Not part of the digest: the same bytes from another mirror are the same image. */
+  readonly inputs?: ImageInputs | undefined;
+}
+
+export interface ImageInputs {
+  /** Debian's suite. */
+  readonly suite: string;
+  /** URLs of the archives. */
+  readonly archives: readonly string[];
+  /** All that are installed, with their versions. */
+  readonly packages: Readonly<Record<string, string>>;
+  /** Of the kernel's package; undefined where the kernel does not say it. */
+  readonly kernel?: string | undefined;
+  /** Seconds since 1970: no file of the root file system is newer. */
+  readonly sourceDateEpoch: number;
 }

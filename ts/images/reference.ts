@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { type DebianImage, debianReference, parseDebian, printableDebianName } from '../config/debian.js';
 import { SmartVMError } from '../errors.js';
 import { printableUrl } from '../util/redact.js';
 import { formatOciReference, type OciReference, parseOciReference } from './oci/reference.js';
@@ -6,7 +7,7 @@ import type { PackedFsType } from './root-file-system.js';
 
 /** What an image's name means. `name` is how it is shown, and has no secret in it. */
 export type ImageReference = { readonly name: string } & (
-  | { readonly kind: 'debian' /** Debian's code name; undefined: the default one. */; readonly suite?: string }
+  | { readonly kind: 'debian'; readonly debian: DebianImage }
   | { readonly kind: 'oci'; readonly target: OciReference; readonly fsType: PackedFsType }
   | { readonly kind: 'manifest' /** Absolute. */; readonly path: string }
   | { readonly kind: 'directory' /** Absolute. */; readonly path: string; readonly fsType: PackedFsType }
@@ -20,6 +21,7 @@ export type ReferenceKind = ImageReference['kind'];
 export const REFERENCE_FORMS = [
   'debian',
   'debian:SUITE',
+  'debian:SUITE?packages=NAME,NAME&mirror=URL',
   'oci:REFERENCE',
   'latest',
   'lts',
@@ -28,12 +30,11 @@ export const REFERENCE_FORMS = [
   './directory',
 ] as const;
 
-const SUITE = /^[a-z][a-z0-9-]{0,31}$/;
 const MAX_LENGTH = 4096;
 
 /**
  * Reads an image's name. Nothing is looked up. A relative path starts in the working directory.
- * @throws SmartVMError IMAGE_UNKNOWN
+ * @throws SmartVMError IMAGE_UNKNOWN, INVALID_OPTION
  */
 export function parseReference(text: string): ImageReference {
   const [prefix, rest] = split(text);
@@ -44,8 +45,9 @@ export function parseReference(text: string): ImageReference {
   if (text === 'latest' || text === 'lts') {
     return { kind: 'preset', name: text, preset: text };
   }
-  if (prefix === 'debian' && (rest === undefined || SUITE.test(rest))) {
-    return { kind: 'debian', name: text, ...(rest === undefined ? {} : { suite: rest }) };
+  const debian = /^debian(?=[:?]|$)/.test(text) ? parseDebian(text.slice('debian'.length)) : undefined;
+  if (debian) {
+    return { kind: 'debian', name: printableDebianName(debian), debian };
   }
   if (prefix === 'oci' && rest) {
     const { name, fsType, suffix } = splitFsType(rest);
@@ -67,6 +69,9 @@ export function parseReference(text: string): ImageReference {
 
 /** What tells two references apart that are shown alike. */
 export function identityOf(reference: ImageReference): string {
+  if (reference.kind === 'debian') {
+    return debianReference(reference.debian);
+  }
   return reference.kind === 'hosted' ? `hosted:${reference.url}` : reference.name;
 }
 

@@ -1,4 +1,3 @@
-import { DEBIAN_SUITE } from './apt-sources.js';
 import { baseImageRecipe, buildFromBaseImage } from './base-image-source.js';
 import { buildDebianImage, DEBIAN_RECIPE } from './debian-image.js';
 import { buildDirectoryRoot, directoryRecipe } from './directory-image.js';
@@ -39,7 +38,7 @@ const BASE_IMAGE = { recipe: baseImageRecipe, build: buildFromBaseImage } as con
 
 /** One source a kind of reference. */
 const SOURCES: { readonly [Kind in ReferenceKind]?: ImageSource<Kind> } = {
-  debian: { recipe: debianRecipe, build: (_reference, build) => buildDebianImage(build) },
+  debian: { recipe: () => DEBIAN_RECIPE, build: ({ debian }, build) => buildDebianImage(debian, build) },
   oci: {
     recipe: ({ target }) => ociRecipe(target),
     build: ({ target, fsType }, build) =>
@@ -71,13 +70,6 @@ async function withDebianKernel(
 
 interface MadeRoot extends Pick<ImageContent, 'config' | 'source'> {
   readonly rootfs: BlobRef;
-}
-
-function debianRecipe({ name, suite = DEBIAN_SUITE }: ReferenceOf<'debian'>): string {
-  if (suite !== DEBIAN_SUITE) {
-    throw unknownImage(name, `there is no Debian image of ${suite}, only of ${DEBIAN_SUITE}`);
-  }
-  return DEBIAN_RECIPE;
 }
 
 /** @throws SmartVMError IMAGE_UNKNOWN */

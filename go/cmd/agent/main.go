@@ -83,7 +83,7 @@ func (a *agent) bootRoot() error {
 	if err := boot.MountDevices(); err != nil {
 		return err
 	}
-	overlaid := false
+	own := false
 	if a.config.Root != nil {
 		root, err := boot.MountRoot(a.config.Root, a.modules)
 		if err != nil {
@@ -92,7 +92,7 @@ func (a *agent) bootRoot() error {
 		if err := root.Switch(); err != nil {
 			return fmt.Errorf("root file system: %w", err)
 		}
-		a.root, overlaid = root, root.Overlaid
+		a.root, own = root, root.Own
 	}
 	if a.config.Modules != nil {
 		// What needs no further module works all the same.
@@ -101,7 +101,7 @@ func (a *agent) bootRoot() error {
 	if !a.config.Container {
 		boot.MountVolatile()
 	}
-	boot.WriteIdentity("/etc", a.config, overlaid)
+	boot.WriteIdentity("/etc", a.config, own)
 	if cwd := a.config.Defaults.Cwd; cwd != "" {
 		// As docker does; a command that cannot start there says so.
 		os.MkdirAll(cwd, 0o755)

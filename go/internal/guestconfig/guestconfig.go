@@ -56,6 +56,10 @@ type Root struct {
 	FSType   string   `json:"fsType"`
 	ReadOnly bool     `json:"readOnly"`
 	Overlay  *Overlay `json:"overlay"`
+	// Own says that the device is this VM's alone, a copy of an image.
+	Own bool `json:"own"`
+	// Grow makes the file system as large as its device.
+	Grow bool `json:"grow"`
 }
 
 // Overlay is the writable layer above a read-only root.
@@ -63,6 +67,8 @@ type Overlay struct {
 	// Device is a block device, or "tmpfs" for a layer in memory.
 	Device string `json:"device"`
 	FSType string `json:"fsType"`
+	// Grow makes the file system as large as its device.
+	Grow bool `json:"grow"`
 }
 
 // Network is what the guest sets up once; it runs no DHCP client.

@@ -13,6 +13,8 @@ import { type Uses, usesOfBlobs } from './uses.js';
 
 /** An image as it is kept. */
 export interface StoredImage {
+  /** Tells it from every other in the store. */
+  readonly key: string;
   readonly name: string;
   readonly digest: string;
   readonly arch: Arch;
@@ -22,6 +24,8 @@ export interface StoredImage {
   readonly lastUsedAt: string;
   /** Of all its parts, some of which other images may share. */
   readonly sizeBytes: number;
+  /** Of those parts that no other image has: what the disk gets back without it. */
+  readonly ownBytes: number;
   /** The ids of the VMs that have a part of it. */
   readonly usedBy: readonly string[];
 }
@@ -72,14 +76,17 @@ export class ImageStore {
 
   async list(): Promise<StoredImage[]> {
     const [images, uses] = [await this.manifests.list(), await usesOfBlobs(this.root)];
-    return images.map(({ manifest, usedAt }) => ({
+    const shares = sharesOf(images.map(({ manifest }) => manifest));
+    return images.map(({ key, manifest, usedAt }) => ({
+      key,
       name: manifest.name,
       digest: manifest.digest,
       arch: manifest.arch,
       kernelRelease: manifest.kernelRelease,
       createdAt: manifest.createdAt,
       lastUsedAt: usedAt.toISOString(),
-      sizeBytes: unique(blobsOf(manifest)).reduce((sum, { size }) => sum + size, 0),
+      sizeBytes: sizeOf(unique(blobsOf(manifest))),
+      ownBytes: sizeOf(unique(blobsOf(manifest)).filter(({ sha256 }) => shares.get(sha256) === 1)),
       usedBy: usersOf(manifest, uses),
     }));
   }
@@ -163,6 +170,19 @@ export class ImageStore {
 
 function usersOf(manifest: ImageManifest, uses: Uses): string[] {
   return [...new Set(blobsOf(manifest).flatMap(({ sha256 }) => uses.get(sha256) ?? []))].toSorted();
+}
+
+/** How many images have each part. */
+function sharesOf(manifests: readonly ImageManifest[]): Map<string, number> {
+  const shares = new Map<string, number>();
+  for (const { sha256 } of manifests.flatMap((manifest) => unique(blobsOf(manifest)))) {
+    shares.set(sha256, (shares.get(sha256) ?? 0) + 1);
+  }
+  return shares;
+}
+
+function sizeOf(blobs: readonly BlobRef[]): number {
+  return blobs.reduce((sum, { size }) => sum + size, 0);
 }
 
 function unique(blobs: readonly BlobRef[]): BlobRef[] {

@@ -38,11 +38,18 @@ export function makeManifest(
   identity: { name: string; arch: Arch; recipe: string },
   content: ImageContent,
 ): ImageManifest {
-  const { kernelRelease, bootArgs, fsType, blobs, source: _source, ...more } = content;
+  const { kernelRelease, bootArgs, fsType, blobs, source: _source, inputs: _told, ...more } = content;
   const parts = Object.entries(blobs).map(([role, { sha256 }]) => [role, sha256]);
   const seen = JSON.stringify([identity.arch, kernelRelease, bootArgs, fsType, parts.sort(), more]);
   const digest = `sha256:${createHash('sha256').update(seen).digest('hex')}`;
   return { schemaVersion: SCHEMA_VERSION, ...identity, digest, createdAt: new Date().toISOString(), ...content };
+}
+
+/** Whether a value, parsed from what this version wrote, is all of a manifest. */
+export function isManifest(value: unknown): value is ImageManifest {
+  const { schemaVersion, name, digest, blobs } = (value ?? {}) as Partial<ImageManifest>;
+  const isWhole = schemaVersion === SCHEMA_VERSION && typeof name === 'string' && typeof digest === 'string';
+  return isWhole && Object.values(blobs ?? {}).every(isBlobRef) && blobs?.rootfs !== undefined;
 }
 
 /** The manifests of a store. Their files' times of change say when each image was last used. */
@@ -65,8 +72,7 @@ export class Manifests {
     }
     try {
       const manifest = parseSafeJson(readFileSync(this.pathOf(key), 'utf8')) as ImageManifest;
-      const whole = manifest.schemaVersion === SCHEMA_VERSION && Object.values(manifest.blobs).every(isBlobRef);
-      return whole ? manifest : undefined;
+      return isManifest(manifest) ? manifest : undefined;
     } catch {
       return undefined;
     }

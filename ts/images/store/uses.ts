@@ -12,10 +12,12 @@ export type Uses = ReadonlyMap<string, readonly string[]>;
 
 const RECORD = 'vm.json';
 const MAX_RECORD_BYTES = 1 << 20;
+/** A layer that is kept, by its description, which stands in a folder of such and names its image's parts, too. */
+const LAYER = /^(.*)\.json$/;
 const SHA256 = /[0-9a-f]{64}/g;
 
 /**
- * Notes that VMs below a runtime directory use this cache. Their records name what they use, so that no second account can go
+ * Notes that VMs below a runtime directory, or layers in a folder, use this cache. Their records name what they use, so that no second account can go
  * wrong; a cache only has to know where records are.
  */
 export async function noteRuntimeDir(root: string, runtimeDir: string): Promise<void> {
@@ -44,8 +46,9 @@ export async function recordsOfUsers(root: string): Promise<{ readonly id: strin
 async function recordsBelow(runtimeDir: string): Promise<{ id: string; text: string }[]> {
   const ids = await readdir(runtimeDir).catch(() => []);
   const records = ids.map(async (id) => {
-    const text = await readBoundedText(join(runtimeDir, id, RECORD), MAX_RECORD_BYTES, false).catch(() => undefined);
-    return text === undefined ? [] : [{ id, text }];
+    const path = id.endsWith('.json') ? join(runtimeDir, id) : join(runtimeDir, id, RECORD);
+    const text = await readBoundedText(path, MAX_RECORD_BYTES, false).catch(() => undefined);
+    return text === undefined ? [] : [{ id: id.replace(LAYER, 'layer $1'), text }];
   });
   return (await Promise.all(records)).flat();
 }

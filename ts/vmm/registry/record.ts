@@ -15,6 +15,7 @@ import {
   rule,
   text,
 } from '../../config/validation/checks.js';
+import { isHeldFile } from '../../util/held-file.js';
 import type { ProcessIdentity } from '../../util/process-identity.js';
 import { parseSafeJson } from '../../util/safe-json.js';
 import type { VmmKind } from '../find.js';
@@ -32,6 +33,8 @@ export interface Journal {
   readonly taps: readonly string[];
   /** Unix sockets that the VMM makes. */
   readonly sockets: readonly string[];
+  /** Files that hold what the VM writes, outside its directory; see util/held-file.ts. */
+  readonly layers?: readonly string[] | undefined;
 }
 
 /** A VM as its directory's `vm.json` tells it to every program: who made it, what it is, and what it holds of the host. */
@@ -125,6 +128,7 @@ const record = object<VmRecord>(
         cgroup: rule((name) => /^[\w-]+\.\d+$/.test(name), 'must be the name of a cgroup'),
         taps: list(rule(isValidInterfaceName, 'must be the name of an interface')),
         sockets: list(path),
+        layers: list(rule(isHeldFile, 'must be the path of a layer')),
       },
       ['taps', 'sockets'],
     ),
