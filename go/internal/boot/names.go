@@ -28,9 +28,13 @@ type Names struct {
 	Own bool
 }
 
-// Boot writes the files anew.
+// Boot writes the files anew, but for those lines of /etc/hosts that a user has added in an earlier boot.
 func (n Names) Boot(hostname string, network *guestconfig.Network) error {
 	os.MkdirAll(n.Etc, 0o755)
+	hosts, _ := os.ReadFile(n.Etc + "/hosts")
+	if strings.Contains(string(hosts), hostsBegin) {
+		return n.write(hostname, string(hosts), network)
+	}
 	return n.write(hostname, "", network)
 }
 

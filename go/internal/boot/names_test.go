@@ -60,6 +60,9 @@ func TestNamesKeepTheUsersLinesOfHostsOnAChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := names.Boot("clone", &twoAddresses); err != nil {
+		t.Fatal(err)
+	}
 	hosts := read(t, names.Etc+"/hosts")
 	if !strings.HasPrefix(hosts, "10.0.0.1 before\n") || !strings.HasSuffix(hosts, "10.0.0.2 after\n") {
 		t.Errorf("the user's lines are not there: %q", hosts)
