@@ -101,7 +101,7 @@ async function prepareFiles(image: BootImage, directory: string): Promise<void> 
   await perVmInitramfs(
     image.initramfsPath,
     join(directory, INITRAMFS),
-    guestConfig('bare', {}, image, { kind: 'overlay', grows: false }, keys),
+    guestConfig('bare', { options: {}, image, layer: { kind: 'overlay', grows: false }, attachments: [] }, keys),
   );
   await createOverlayDrive(join(directory, 'cache'), join(directory, OVERLAY), DISK_SIZE_MIB);
   await writeFile(join(directory, 'id_ed25519'), keys.clientKey, { mode: 0o600 });

@@ -5,11 +5,14 @@ import { type DebianOptions, debianReference } from './config/debian.js';
 import { assertTags, type VmTags } from './config/labels.js';
 import { assertLayerOptions, keptLayerName, type LayerOptions } from './config/layers.js';
 import { assertLifetime, assertRemoval, type LifetimeOptions, lifetimeOf } from './config/lifetime.js';
+import type { NetworkAttachment } from './config/network.js';
+import { type NetworkChoices, networkPlanOf } from './config/network-choice.js';
 import type { IDriveConfig, IMicroVMConfig } from './config/types.js';
 import { SmartVMError } from './errors.js';
 import { writeGuestAccess } from './guest/access.js';
 import { dialerOf } from './guest/dial.js';
 import { generateVmKeys, type VmKeys } from './guest/keys.js';
+import { guestNetworkOf } from './guest/network.js';
 import type { DialGuest } from './guest/types.js';
 import type { BootImage, ImageProgress } from './images/image-manager.js';
 import { perVmInitramfs } from './images/initramfs.js';
@@ -17,7 +20,7 @@ import type { LayerPlan } from './images/layers/plan.js';
 import type { Amounts } from './vmm/capacity/amounts.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
-export interface LaunchOptions extends Omit<VmTags, 'image'>, LifetimeOptions, LayerOptions {
+export interface LaunchOptions extends Omit<VmTags, 'image'>, LifetimeOptions, LayerOptions, NetworkChoices {
   /** 1 to 64 letters, digits or hyphens. Default: made up. */
   id?: string | undefined;
   /** `debian:trixie`, `oci:python:3.12`, a folder with a root file system, and more: docs/images.md. Default `debian`. */
@@ -43,7 +46,7 @@ export interface LaunchOptions extends Omit<VmTags, 'image'>, LifetimeOptions, L
   command?: readonly string[] | undefined;
   /** Added to the image's kernel command line. */
   bootArgs?: string | undefined;
-  /** TAP devices of the host to give to the guest. Default: none. */
+  /** TAP devices of the host to give to the guest, which sets up none of them by itself. Default: none. */
   networkInterfaces?: IMicroVMConfig['networkInterfaces'];
   /** Most milliseconds from the VMM's start to the guest's first answer. Default 60,000. */
   startTimeoutMs?: number | undefined;
@@ -74,6 +77,7 @@ export function assertLaunch(options: LaunchOptions, { memoryMib: hostMib }: Pic
   assertRemoval(options.removeOnExit, options.detached);
   assertCommandOptions(options);
   assertLayerOptions(options);
+  networkPlanOf(options);
   keptLayerName(options);
   const { memSizeMib } = options;
   if (memSizeMib !== undefined && memSizeMib > hostMib) {
@@ -91,7 +95,7 @@ export function imageReference(image: LaunchOptions['image']): string | undefine
 /** What a VM is beside its configuration. @param image the name of the image that it boots */
 export function vmOptionsOf(options: LaunchOptions, image: string) {
   const { name, labels, detached, removeOnExit, command } = options;
-  return { name, labels, image, detached, removeOnExit, command, ...lifetimeOf(options) };
+  return { name, labels, image, detached, removeOnExit, command, ...lifetimeOf(options), ...networkPlanOf(options) };
 }
 
 /** The VM that runs an image: a layer of its own for its writes, vsock for the agent. */
@@ -120,6 +124,14 @@ export function launchConfig(
 /** What the guest is told of its layer. */
 type GuestLayer = Pick<LayerPlan, 'kind' | 'grows'>;
 
+/** What a guest is made of. */
+export interface GuestParts {
+  readonly options: LaunchOptions;
+  readonly image: BootImage;
+  readonly layer: GuestLayer;
+  readonly attachments: readonly NetworkAttachment[];
+}
+
 /**
  * The image, which is only read, with the layer beside it; or the layer alone, where it is a copy of the image. Behind them the
  * kernel's modules, where the image has none.
@@ -140,15 +152,13 @@ function drivesOf({ rootfs, moduleDrivePath }: BootImage, { kind, path }: LayerP
 export async function prepareFiles(
   id: string,
   runtimeDir: string,
-  options: LaunchOptions,
-  image: BootImage,
-  layer: GuestLayer,
+  guest: GuestParts,
   fillLayer: () => Promise<void>,
 ): Promise<DialGuest> {
   const folder = vmmFolder(runtimeDir);
   const keys = await generateVmKeys();
   await Promise.all([
-    perVmInitramfs(image.initramfsPath, join(folder, INITRAMFS), guestConfig(id, options, image, layer, keys)),
+    perVmInitramfs(guest.image.initramfsPath, join(folder, INITRAMFS), guestConfig(id, guest, keys)),
     fillLayer(),
   ]);
   const access = { udsPath: join(folder, VSOCK), keys };
@@ -157,13 +167,7 @@ export async function prepareFiles(
 }
 
 /** What the agent reads in /smartvm/config.json; drives have the names that their order gives them. */
-export function guestConfig(
-  id: string,
-  options: LaunchOptions,
-  image: BootImage,
-  layer: GuestLayer,
-  keys: VmKeys,
-): object {
+export function guestConfig(id: string, { options, image, layer, attachments }: GuestParts, keys: VmKeys): object {
   return {
     protocol: AGENT_PROTOCOL,
     id,
@@ -173,6 +177,7 @@ export function guestConfig(
     authorizedKeys: [keys.clientPublicKey],
     seed: keys.seed,
     timeMs: Date.now(),
+    network: guestNetworkOf(attachments),
     container: image.config !== undefined,
     modules: modulesOf(image, layer),
     defaults: {

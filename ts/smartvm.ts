@@ -186,7 +186,8 @@ export class SmartVM implements AsyncDisposable {
       ...vmOptionsOf(options, image.name),
       imageConfig: image.config,
       claim: this.layers.claim(layer, manifest),
-      prepare: () => prepareFiles(id, directory, options, image, layer, () => this.layers.fill(layer, image)),
+      prepare: (_directory, _signal, attachments) =>
+        prepareFiles(id, directory, { options, image, layer, attachments }, () => this.layers.fill(layer, image)),
     });
     await vm.start({ signal, timeoutMs: options.startTimeoutMs, queueMs: options.queueMs });
     return vm;

@@ -22,7 +22,7 @@ export class DebianVmm {
     await mkdir(vmm.scratch.file('vmm'));
     const layer = { kind: 'overlay', grows: false } as const;
     const fill = () => createOverlayDrive(imageManager.cacheDir, vmm.scratch.file('vmm', 'overlay.img'), 1024);
-    const dial = await prepareFiles('debian', vmm.scratch.path, {}, image, layer, fill);
+    const dial = await prepareFiles('debian', vmm.scratch.path, { options: {}, image, layer, attachments: [] }, fill);
     const bodies = {
       '/boot-source': {
         kernel_image_path: image.kernelImagePath,

@@ -2,6 +2,8 @@ import type { Readable, Writable } from 'node:stream';
 import type { SmartVMError } from '../errors.js';
 import type { GuestInterfaceStatus, GuestNetworkChange } from './network.js';
 
+export type { GuestInterfaceStatus, GuestNetworkChange } from './network.js';
+
 export interface SpawnOptions {
   /** Working directory in the guest. Default: the VM's `cwd`, else the user's home. */
   cwd?: string | undefined;

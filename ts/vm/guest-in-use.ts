@@ -1,9 +1,10 @@
 import type { SmartVMError } from '../errors.js';
-import type { GuestInterfaceStatus, GuestNetworkChange } from '../guest/network.js';
 import type {
   ExecOptions,
   ExecResult,
   Guest,
+  GuestInterfaceStatus,
+  GuestNetworkChange,
   GuestProcess,
   SpawnDetachedOptions,
   SpawnOptions,

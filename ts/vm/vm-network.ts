@@ -1,0 +1,87 @@
+import { assertEgress, type Egress } from '../config/egress.js';
+import type { NetworkAttachment } from '../config/network.js';
+import { type PublishedPort, publishedPorts } from '../config/publish.js';
+import { SmartVMError } from '../errors.js';
+
+/** An interface of a VM in a network of this host. */
+export interface VmInterface {
+  readonly attachment: NetworkAttachment;
+  readonly egress: Egress;
+  /** Those of the host that lead to it. */
+  readonly ports: readonly PublishedPort[];
+}
+
+/** The networks of this host, as far as one VM is concerned. */
+export interface VmNetworkAccess {
+  readonly interfaces: () => Promise<readonly VmInterface[]>;
+  readonly change: (
+    ifaceId: string,
+    change: { readonly egress?: Egress; readonly ports?: readonly PublishedPort[] },
+  ) => Promise<void>;
+}
+
+/**
+ * What a VM has of the networks of this host, whatever program it is that put it there or changed it since: each call asks the host.
+ * TAPs that a configuration names are none of it.
+ */
+export class VmNetwork {
+  readonly #id: string;
+  readonly #access: VmNetworkAccess | undefined;
+
+  /** @param access undefined for a VM that is in no network */
+  constructor(id: string, access: VmNetworkAccess | undefined) {
+    this.#id = id;
+    this.#access = access;
+  }
+
+  /** Its interfaces, in the order in which they were asked for; none before the start and after the end. */
+  async interfaces(): Promise<readonly VmInterface[]> {
+    return (await this.#access?.interfaces()) ?? [];
+  }
+
+  /** Its addresses, of IPv4 and IPv6, those of the first interface first. */
+  async addresses(): Promise<string[]> {
+    const attachments = (await this.interfaces()).map(({ attachment }) => attachment);
+    return attachments.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6].filter((address) => address !== undefined));
+  }
+
+  /** The ports of the host that lead to ports of its own; where any that is free was asked for, that which it is. */
+  async published(): Promise<PublishedPort[]> {
+    return (await this.interfaces()).flatMap(({ ports }) => ports);
+  }
+
+  /**
+   * Changes where the guest may open connections to, from now on. Connections that are no longer allowed are cut.
+   * @param ifaceId of the one interface that is meant; default: all
+   * @throws SmartVMError INVALID_OPTION, VM_NOT_FOUND where it has no such interface in a network, NETWORK_UNSUPPORTED, NETWORK_FAILED
+   */
+  async setEgress(egress: Egress, ifaceId?: string): Promise<void> {
+    assertEgress(egress);
+    for (const name of await this.#named(ifaceId)) {
+      await this.#access?.change(name, { egress });
+    }
+  }
+
+  /**
+   * Replaces the ports of the host that lead to ports of its first interface.
+   * @throws SmartVMError INVALID_OPTION, VM_NOT_FOUND where it is in no network, NETWORK_UNSUPPORTED, NETWORK_FAILED
+   */
+  async publish(ports: readonly (string | PublishedPort)[]): Promise<void> {
+    const wanted = publishedPorts(ports);
+    const [first] = await this.#named(undefined);
+    await this.#access?.change(first ?? '', { ports: wanted });
+  }
+
+  /** @throws SmartVMError VM_NOT_FOUND */
+  async #named(ifaceId: string | undefined): Promise<string[]> {
+    const ids = (await this.interfaces()).map(({ attachment }) => attachment.ifaceId);
+    const meant = ids.filter((id) => ifaceId === undefined || id === ifaceId);
+    if (meant.length === 0) {
+      const which = ifaceId === undefined ? 'no interface' : `no interface ${ifaceId}`;
+      throw new SmartVMError('VM_NOT_FOUND', `VM ${this.#id} has ${which} in a network of this host`, {
+        details: { id: this.#id, ifaceId },
+      });
+    }
+    return meant;
+  }
+}
