@@ -3,6 +3,8 @@
  * docs/errors.md is this table in print; a test holds the two together.
  */
 export const ERROR_CODES = {
+  ADDRESS_TAKEN:
+    'A VM that lives has the address already. `details.id` says which: stop that one, or take another address.',
   AGENT_FAILED: 'The guest agent refused or broke off a request. The message has its words.',
   AGENT_UNREACHABLE: 'The guest agent did not answer. Look at the console tail in the error.',
   API_BAD_ANSWER: 'The VMM answered with something that is not HTTP or not the expected JSON.',
@@ -41,12 +43,16 @@ export const ERROR_CODES = {
   IMAGE_REFUSED:
     'An OCI image is not as it must be: other digests, another architecture, members that lead out of it, over a limit.',
   IMAGE_UNKNOWN: 'No image of that name. The message has the forms that a name can have.',
+  INTERFACE_GONE: 'An interface that a network needs is not there, or has gone. The message says which.',
+  INTERFACE_TAKEN:
+    'An interface of the host has the name that a network would use, and is not of SmartVM. It is left as it is; name another.',
   INVALID_BASE_IMAGE_CACHE_LIMIT: '`maxStoredBaseImages` is not an integer of at least 1.',
   INVALID_BASE_IMAGE_MANIFEST: 'A base image manifest breaks a rule. The message says which.',
   INVALID_CONFIG: 'A VM configuration breaks rules. `details.errors` lists all of them.',
   INVALID_ID: 'An id is not 1 to 64 letters, digits or hyphens with a letter or digit first.',
   INVALID_INTERFACE_NAME:
     'An interface name is not a valid Linux interface name (1 to 15 characters, no space or slash).',
+  INVALID_NETWORK: 'The definition of a network breaks rules. `details.errors` lists all of them.',
   INVALID_OPTION: 'An option has a value outside its range. The message says which and what it may be.',
   INVALID_STATE: 'The VM is in a state in which that call is not legal. `details` has the state.',
   INVALID_SUBNET: 'A subnet is not IPv4 CIDR notation with a prefix of /8 to /30.',
@@ -67,6 +73,13 @@ export const ERROR_CODES = {
     'The image or the file system of the host cannot have that kind of layer. Let it be chosen: `auto`.',
   MEMORY_EXCEEDED: 'The VM asks for more memory than the host has.',
   NAME_TAKEN: 'A VM that lives has the name already. `details` says which: stop that one, or take another name.',
+  NET_ADMIN_MISSING:
+    'Interfaces and rules of the host take the capability CAP_NET_ADMIN. Run as root, or use the network `user` on smartvm-qemu.',
+  NETWORK_EXISTS: 'There is a network of that name already, or it is up with another definition.',
+  NETWORK_FAILED: 'A network could not be set up or changed. The message has the words of ip(8) or nft(8).',
+  NETWORK_IN_USE: 'VMs of the network run. `details.ids` has them; stop them first.',
+  NETWORK_UNKNOWN: 'There is no network of that name. The message lists those there are.',
+  NETWORK_UNSUPPORTED: 'What is asked of a network, its mode or the VMM cannot do. The message says what can.',
   NO_CLIENT: 'The VM has not been started, so there is no API to call.',
   PACKAGE_DAMAGED:
     'A program that comes with the package is missing, or is not as it was built. Install the package again, or build the clone.',
@@ -75,6 +88,8 @@ export const ERROR_CODES = {
   RELEASE_INVALID: 'A fetched release of Firecracker is not what it should be. Nothing of it is kept.',
   SOCKET_PATH_TOO_LONG: 'A Unix socket path is longer than 107 bytes. Use a shorter runtime directory or id.',
   START_FAILED: 'A step of the start failed; what the steps before it had made is undone. The cause says why.',
+  SUBNET_OVERLAPS:
+    'A subnet has addresses of another network, or of a route of the host. `details.other` says which; name another subnet.',
   TOOL_FAILED: 'A host tool exited with an error. The message has its last words.',
   TOOL_MISSING: 'A host tool is not installed. The message says which command installs it.',
   UID_EXHAUSTED: 'Every uid of the range for VMs is taken. Stop some VMs, or give a larger range.',

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { type AttachOptions, type AttachReport, vmToAttach } from './attach.js';
-import { assertCapacityDemand, assertCapacityOptions, type CapacityOptions } from './config/capacity.js';
+import { assertCapacityDemand, assertCapacityOptions } from './config/capacity.js';
 import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
 import { assertVmId } from './config/ids.js';
 import { assertJailOptions, type JailOptions } from './config/jail.js';
+import { publishedPorts } from './config/publish.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from './config/types.js';
 import type { Finding } from './doctor/finding.js';
 import { SmartVMError } from './errors.js';
@@ -20,7 +21,10 @@ import {
   vmOptionsOf,
 } from './launch.js';
 import { Layers } from './layers.js';
+import { connectorFor } from './network/connector.js';
 import { NetworkManager } from './network/network-manager.js';
+import { Networks } from './network/networks.js';
+import type { SmartVMOptions } from './options.js';
 import { linkSignals } from './util/deadline.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
 import { currentProcess } from './util/process-identity.js';
@@ -31,7 +35,8 @@ import { hostLimits } from './vmm/capacity/amounts.js';
 import { demandOf } from './vmm/capacity/demand.js';
 import { HostCapacity } from './vmm/capacity/host-capacity.js';
 import { findVmm } from './vmm/find.js';
-import { type Arch, hostArch } from './vmm/host.js';
+import { isHolderAlive } from './vmm/holder.js';
+import { hostArch } from './vmm/host.js';
 import { jailOf } from './vmm/jail/jail.js';
 import { jailPolicy } from './vmm/jail/policy.js';
 import { Launchers } from './vmm/launchers.js';
@@ -42,37 +47,16 @@ import { type RecordEntry, scanRecords } from './vmm/registry/scan.js';
 import { releasesIn } from './vmm/release-binaries.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
+export type { SmartVMOptions } from './options.js';
 export type { CreateVMOptions } from './vm/types.js';
-
-export interface SmartVMOptions {
-  /** Where images are kept. Default `SMARTVM_DATA_DIR`, `/var/lib/smartvm` (root) or `~/.local/share/smartvm`. */
-  dataDir?: string;
-  /** Where running VMs have their directories. Default `SMARTVM_RUNTIME_DIR`, `/run/smartvm` (root) or `$XDG_RUNTIME_DIR/smartvm`. */
-  runtimeDir?: string;
-  /** Which VMM: Firecracker where KVM can run guests and QEMU elsewhere (`auto`, the default), or one of the two. */
-  vmm?: 'auto' | 'firecracker' | 'qemu';
-  /** A Firecracker to use whatever `vmm` says. */
-  firecrackerBinaryPath?: string;
-  /** Default: the host's. */
-  arch?: Arch;
-  /** Name of the host's bridge for VMs. Default `svbr0`. */
-  bridgeName?: string;
-  /** IPv4 subnet for VMs in CIDR notation. Default `172.30.0.0/24`. */
-  subnet?: string;
-  /**
-   * Shuts each VMM into a jail: a uid, a root, namespaces and cgroup limits of its own. Default as root. Other users cannot; for
-   * them, `false` says that this is known, where it is otherwise said once in a warning.
-   */
-  jail?: boolean | JailOptions;
-  /** How much of the host's memory and CPUs all VMs of this user may take; `false`: these VMs neither ask nor count. */
-  capacity?: CapacityOptions | false;
-}
 
 /** The composition root: images, network and the VMs that this program made. */
 export class SmartVM implements AsyncDisposable {
   readonly imageManager: ImageManager;
   readonly baseImageManager: BaseImageManager;
   readonly networkManager: NetworkManager;
+  /** The networks that VMs of all programs share. */
+  readonly networks: Networks;
   /** What VMs write, and what is kept of it. */
   readonly layers: Layers;
   readonly #options: SmartVMOptions;
@@ -105,6 +89,8 @@ export class SmartVM implements AsyncDisposable {
       ...(options.subnet === undefined ? {} : { subnet: options.subnet }),
       ...(options.bridgeName === undefined ? {} : { bridgeName: options.bridgeName }),
     });
+    const { bridgeName: bridge, subnet: ipv4 } = this.networkManager;
+    this.networks = new Networks({ dataDir, bridge, ipv4, isHeld: isHolderAlive });
   }
 
   /** How many VMs of this program have not ended. */
@@ -143,6 +129,10 @@ export class SmartVM implements AsyncDisposable {
         demandOf({ config: vm.config.config, restore: options.restore, said: options.capacity }, vmm.kind),
       ),
       claimName: nameClaimerFor({ id, runtimeDir }, options.name),
+      connect: connectorFor(this.networks, { id, runtimeDir }, options.networks, {
+        ports: publishedPorts(options.publish ?? []),
+        hasUserNetworking: vmm.kind === 'qemu',
+      }),
     });
     vm.assertValid();
     await ensurePrivateDirectory(this.#runtimeDir);

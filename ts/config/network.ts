@@ -2,8 +2,8 @@ import type { Egress } from './egress.js';
 
 /**
  * How VMs of a network reach the world. `nat`: over a bridge of the network's own, behind the host's addresses. `bridge`: as ports
- * of a bridge that is there. `netns`: as `nat`, each VM in a network namespace in which all have the same address. `none`: each
- * other alone, as far as they may. `user`: by the VMM itself, without any right on the host; QEMU alone.
+ * of a bridge that is there. `netns`: as `nat`, each VM in a network namespace in which all have the same address. `none`: not at
+ * all; there is no interface. `user`: by the VMM itself, without any right on the host; `smartvm-qemu` alone.
  */
 export type NetworkMode = 'nat' | 'bridge' | 'netns' | 'none' | 'user';
 
@@ -16,6 +16,8 @@ export interface NetworkDefinition {
   readonly bridge: string;
   /** CIDR, /8 to /30. The first address is the gateway's. */
   readonly ipv4: string;
+  /** Of the VMs. Default: the first address, which is the host's unless the mode is `bridge`. */
+  readonly gateway?: string | undefined;
   /** CIDR of unique local addresses (RFC 4193), /64 to /112. Absent: no IPv6. */
   readonly ipv6?: string | undefined;
   /** Bytes, 576 to 65,535; at least 1,280 with IPv6. Default: 1,500, or that of `via`. */

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { assertInterfaceName, quote } from '../config/ids.js';
 import { SmartVMError } from '../errors.js';
 import { formatIpv4, type Ipv4, type Ipv4Subnet, parseIpv4, parseSubnet } from './ipv4.js';
+import { macOf, tapNameOf } from './names.js';
 
 export interface INetworkManagerOptions {
   /** IPv4 CIDR, /8 to /30; host bits are dropped. Default 172.30.0.0/24. */
@@ -21,9 +21,6 @@ export interface ITapDevice {
 
 const DEFAULT_SUBNET = '172.30.0.0/24';
 const DEFAULT_BRIDGE = 'svbr0';
-/** IFNAMSIZ is 16 with the NUL. */
-const MAX_INTERFACE_NAME = 15;
-const TAP_PREFIX = 'sv';
 
 /** Addresses and names for the VMs of one subnet. The first address is the gateway's. */
 export class NetworkManager {
@@ -95,13 +92,12 @@ export class NetworkManager {
 
   /** The MAC of a VM's interface: always the same one, locally administered and unicast. */
   generateMac(vmId: string, ifaceId: string): string {
-    const tail = digest(vmId, ifaceId).slice(0, 10);
-    return `02:${tail.match(/../g)?.join(':')}`;
+    return macOf(vmId, ifaceId);
   }
 
   /** The TAP name of a VM's interface: always the same one, at most 15 characters, from all of both ids. */
   generateTapName(vmId: string, ifaceId: string): string {
-    return TAP_PREFIX + digest(vmId, ifaceId).slice(0, MAX_INTERFACE_NAME - TAP_PREFIX.length);
+    return tapNameOf(vmId, ifaceId);
   }
 
   /** The kernel's `ip=` argument (Documentation/admin-guide/nfs/nfsroot.rst) for a guest with one interface. */
@@ -116,9 +112,4 @@ export class NetworkManager {
   #after(address: Ipv4): Ipv4 {
     return address + 1 === this.#subnet.broadcast ? this.#firstGuest : address + 1;
   }
-}
-
-/** Hexadecimal SHA-256; as JSON, since joined by a separator two pairs of ids could be one. */
-function digest(...parts: string[]): string {
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }

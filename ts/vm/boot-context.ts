@@ -1,5 +1,6 @@
 import type { VmTags } from '../config/labels.js';
 import { type LifetimeOptions, lifetimeOf } from '../config/lifetime.js';
+import type { NetworkAttachment } from '../config/network.js';
 import type { IRestoreOptions } from '../config/restore.js';
 import type { VMConfig } from '../config/vm-config.js';
 import { SmartVMError } from '../errors.js';
@@ -15,13 +16,18 @@ import type { VmRecord } from '../vmm/registry/record.js';
 import type { RecordFile } from '../vmm/registry/record-file.js';
 import type { Telemetry } from '../vmm/telemetry.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
+import type { Connect, VmConnection } from './network.js';
 import type { MicroVMOptions } from './types.js';
 
 /**
  * Makes the files that a configuration names, in the VM's runtime directory or elsewhere, and gives the way to SmartVM's
  * agent where one is among them: the boot then waits for it, and for nothing in a guest that is a stranger.
  */
-export type PrepareFiles = (runtimeDir: string, signal: AbortSignal) => Promise<DialGuest | undefined>;
+export type PrepareFiles = (
+  runtimeDir: string,
+  signal: AbortSignal,
+  attachments: readonly NetworkAttachment[],
+) => Promise<DialGuest | undefined>;
 
 /** Takes what the VM needs of the host, in line for up to `queueMs` if others have it, and gives the way to give it back. */
 export type Reserve = (wait: { queueMs: number; signal: AbortSignal }) => Promise<() => void>;
@@ -66,6 +72,7 @@ export interface BootContext {
   readonly confine: Confine | undefined;
   readonly reserve: Reserve | undefined;
   readonly claimName: ClaimName | undefined;
+  readonly connect: Connect | undefined;
   readonly queueMs: number;
   readonly prepare: PrepareFiles | undefined;
   readonly command: readonly string[] | undefined;
@@ -77,6 +84,8 @@ export interface BootContext {
   /** Told of the VMM as soon as there is one, before it is configured. */
   readonly onVmm: (vmm: VmmProcess) => void;
   record?: RecordFile;
+  /** What it has of networks. */
+  connection?: VmConnection;
   /** Whether the guest is paused when this is through. */
   isPaused?: boolean;
   confinement?: Confinement;
@@ -97,9 +106,9 @@ export function bootContext(
   options: MicroVMOptions,
   start: Pick<BootContext, 'signal' | 'queueMs' | 'deadline' | 'onVmm'>,
 ): BootContext {
-  const { restore, confine, reserve, claimName, prepare, claim, attach } = options;
+  const { restore, confine, reserve, claimName, connect, prepare, claim, attach } = options;
   return {
-    ...{ id, config, socketPath, executable, restore, confine, reserve, claimName, prepare, claim },
+    ...{ id, config, socketPath, executable, restore, confine, reserve, claimName, connect, prepare, claim },
     vmmKind: options.vmmKind,
     tags: { name: options.name, labels: options.labels, image: options.image, imageConfig: options.imageConfig },
     vmmFlags: options.vmmFlags ?? {},

@@ -16,6 +16,7 @@ import { attachVmm } from './attach.js';
 import { type BootContext, recorded, remaining, started } from './boot-context.js';
 import { configure, loadSnapshot, restoreMetadata, startInstance } from './configure.js';
 import { beginLife } from './lifetime.js';
+import { jailNetwork, plumbNetwork, takeAddresses } from './network.js';
 import { makeRuntimeDirectory } from './runtime-directory.js';
 import { StepLog, type StepTiming } from './step-log.js';
 
@@ -30,13 +31,19 @@ type Steps = readonly (readonly BootStep[])[];
 
 const BRING_UP: Steps = [
   [{ name: 'capacity', run: reserveCapacity }],
-  [{ name: 'launcher', run: takeLauncher }],
+  [
+    { name: 'launcher', run: takeLauncher },
+    { name: 'addresses', run: takeAddresses },
+  ],
   [{ name: 'runtime-directory', run: makeRuntimeDirectory }],
   [
     { name: 'name', run: takeName },
     { name: 'layer', run: takeLayer },
   ],
-  [{ name: 'jail', run: makeJail }],
+  [
+    { name: 'jail', run: makeJail },
+    { name: 'network', run: plumbNetwork },
+  ],
   [
     { name: 'files', run: makeFiles },
     { name: 'vmm', run: startVmm },
@@ -203,9 +210,7 @@ async function makeJail(context: BootContext, signal: AbortSignal): Promise<void
       ...flagPaths(vmmFlags),
       ...(restore ? restorePaths(restore) : []),
     ],
-    taps: [...(config.networkInterfaces ?? []), ...(restore?.networkOverrides ?? [])].flatMap(
-      ({ hostDevName }) => hostDevName ?? [],
-    ),
+    ...jailNetwork(context),
     guest: await guestSizeOf(config, restore),
     journal: (entries) => recorded(context).journal(entries),
     signal,
@@ -221,7 +226,7 @@ async function makeFiles(context: BootContext, signal: AbortSignal): Promise<voi
   const telemetry = await Telemetry.open(config.config, vmmFolder(runtimeDir), join(runtimeDir, 'vmm.log'));
   cleanup.push('telemetry', () => telemetry.close());
   context.telemetry = telemetry;
-  context.dial = await context.prepare?.(runtimeDir, signal);
+  context.dial = await context.prepare?.(runtimeDir, signal, context.connection?.attachments ?? []);
   await context.confinement?.own();
 }
 
@@ -234,7 +239,8 @@ async function startVmm(context: BootContext, signal: AbortSignal): Promise<void
   }
   const hasLogger = config.config.logger !== undefined;
   const extraArgs = [...vmmArguments(context.vmmFlags, hasLogger, confinement?.stderrPath), ...context.extraArgs];
-  const options = { id, executable, extraArgs, socketPath, runtimeDir, confinement, launcher };
+  const { networkNamespace } = jailNetwork(context);
+  const options = { id, executable, extraArgs, socketPath, runtimeDir, confinement, launcher, networkNamespace };
   const vmm = await VmmProcess.start(options).catch(async (error: unknown) => {
     await endUnnamed(runtimeDir, recorded(context).record);
     throw error;

@@ -8,6 +8,7 @@ import type { FirecrackerApi } from '../firecracker/api.js';
 import type { CallOptions } from '../firecracker/socket-client.js';
 import { assertNewEnough } from '../vmm/version.js';
 import { type BootContext, remaining, started } from './boot-context.js';
+import { interfacesOf, restoreOf } from './network.js';
 
 /** The body is null for what a configuration does not have. */
 async function send<T>(
@@ -37,7 +38,7 @@ export async function configure(context: BootContext): Promise<void> {
   for (const device of config.config.pmem ?? []) {
     await api.putGuestPmemByID(config.toPmemPayload(device), options);
   }
-  for (const iface of config.config.networkInterfaces ?? []) {
+  for (const iface of interfacesOf(context)) {
     await api.putGuestNetworkInterfaceByID(config.toNetworkInterfacePayload(bound(iface)), options);
   }
   await releaseSocketLater(context, config.config.vsock?.udsPath);
@@ -56,7 +57,8 @@ export async function startInstance(context: BootContext): Promise<void> {
 
 /** In place of {@link configure} and {@link startInstance}: all but the VMM's own outputs is in the snapshot. */
 export async function loadSnapshot(context: BootContext): Promise<void> {
-  const { config, restore, signal } = context;
+  const { config, signal } = context;
+  const restore = restoreOf(context);
   if (!restore) {
     return;
   }

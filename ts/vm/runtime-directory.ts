@@ -15,6 +15,7 @@ import {
 import { RecordFile, readRecord } from '../vmm/registry/record-file.js';
 import { standingOf } from '../vmm/registry/standing.js';
 import type { BootContext } from './boot-context.js';
+import { interfacesOf } from './network.js';
 
 /** Makes the directory of a VM. What a dead one of the same id has left is undone first, and never used. */
 export async function makeRuntimeDirectory(context: BootContext): Promise<void> {
@@ -57,7 +58,8 @@ function taken(id: string, runtimeDir: string, why: string): SmartVMError {
 
 /** What is known of a VM before anything of it is made. */
 async function firstRecord(context: BootContext): Promise<VmRecord> {
-  const { id, config, restore, executable, vmmKind, tags, launcher, claim } = context;
+  const { id, config, restore, executable, vmmKind, tags, launcher, claim, connection } = context;
+  const interfaces = restore ? [] : interfacesOf(context);
   const keeper = await launcher?.process;
   return {
     version: RECORD_VERSION,
@@ -70,7 +72,8 @@ async function firstRecord(context: BootContext): Promise<VmRecord> {
     vmm: { kind: vmmKind, path: executable },
     socketPath: resolve(context.socketPath),
     restored: restore !== undefined,
-    config: withoutSecrets(config.config),
+    config: withoutSecrets({ ...config.config, ...(interfaces.length > 0 ? { networkInterfaces: interfaces } : {}) }),
+    ...(connection ? { networks: connection.attachments } : {}),
     journal: { ...EMPTY_JOURNAL, sockets: socketsOutside(context), ...(claim ? { layers: claim.paths } : {}) },
     ...(keeper && { processes: { keeper } }),
   };

@@ -2,6 +2,8 @@ import type { CapacityDemand } from '../config/capacity.js';
 import type { ImageConfig } from '../config/image-config.js';
 import type { VmTags } from '../config/labels.js';
 import type { LifetimeOptions } from '../config/lifetime.js';
+import type { NetworkRequest } from '../config/network.js';
+import type { PublishedPort } from '../config/publish.js';
 import type { IRestoreOptions } from '../config/restore.js';
 import type { DialGuest } from '../guest/types.js';
 import type { Confine } from '../vmm/confinement.js';
@@ -11,6 +13,7 @@ import type { Launchers } from '../vmm/launchers.js';
 import type { VmRecord } from '../vmm/registry/record.js';
 import type { Claim, ClaimName, PrepareFiles, Reserve } from './boot-context.js';
 import type { VmExit } from './exit.js';
+import type { Connect } from './network.js';
 import type { ShutdownRung } from './shutdown.js';
 import type { VmState } from './state.js';
 
@@ -31,6 +34,8 @@ export interface MicroVMOptions extends VmTags, LifetimeOptions {
   claimName?: ClaimName | undefined;
   /** What it takes outside of its directory. Default: nothing. */
   claim?: Claim | undefined;
+  /** Runs before the VM has its directory. Default: it is in no network but by the TAPs that its configuration names. */
+  connect?: Connect | undefined;
   /** Runs beside the VMM's own start. */
   prepare?: PrepareFiles | undefined;
   /** Runs in the guest when its agent answers, prints on the console, and ends the VM with it. Default: none. */
@@ -54,13 +59,17 @@ export interface MicroVMOptions extends VmTags, LifetimeOptions {
 export interface CreateVMOptions
   extends Omit<
     MicroVMOptions,
-    'runtimeDir' | 'vmmKind' | 'launchers' | 'confine' | 'reserve' | 'claimName' | 'attach'
+    'runtimeDir' | 'vmmKind' | 'launchers' | 'confine' | 'reserve' | 'claimName' | 'connect' | 'attach'
   > {
   /**
    * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
    * counts for one CPU and as much memory as its memory file has bytes, or none where a page fault handler has the memory.
    */
   capacity?: CapacityDemand | undefined;
+  /** The networks that it is in, an interface each: those of its configuration with these ids, or others beside. Default: none. */
+  networks?: readonly NetworkRequest[] | undefined;
+  /** Ports of the host that lead to the VM's first network, as in Docker: `'8080:80'`. Default: none. */
+  publish?: readonly (string | PublishedPort)[] | undefined;
 }
 
 export interface StartOptions {

@@ -8,8 +8,14 @@ export interface ConfineRequest {
   readonly runtimeDir: string;
   /** All that the VMM opens; see `configPaths`. */
   readonly paths: readonly HostPath[];
-  /** TAP devices of the host. */
+  /** TAP devices of the host. One that is not there is made. */
   readonly taps: readonly string[];
+  /** TAP devices that somebody makes meanwhile. */
+  readonly lentTaps: readonly string[];
+  /** The path of a network namespace that somebody makes meanwhile, in which the VMM finds its TAPs. */
+  readonly networkNamespace: string | undefined;
+  /** Whether the VMM opens connections of its own. */
+  readonly needsHostNetwork: boolean;
   readonly guest: GuestSize;
   /** Writes down what is about to be made on the host. */
   readonly journal: (entries: Pick<Journal, 'uid' | 'cgroup' | 'taps'>) => Promise<void>;

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { HostPath } from '../config/host-paths.js';
 import { isSmartVMError, SmartVMError } from '../errors.js';
 import { FirecrackerApi } from '../firecracker/api.js';
@@ -15,6 +15,7 @@ import type { KeeperLife, KeeperWord } from './keeper-life.js';
 import { askKeeper } from './keeper-state.js';
 import { consoleTailOf, withLastWords } from './last-words.js';
 import { Launcher } from './launcher.js';
+import { inNamespace } from './network-namespace.js';
 import { type InstanceInfo, Readiness } from './readiness.js';
 import type { VmRecord } from './registry/record.js';
 
@@ -29,6 +30,8 @@ export interface VmmProcessOptions {
   runtimeDir: string;
   /** The jail that it is shut in. Default: it has this program's rights and view of the host. */
   confinement?: Confinement | undefined;
+  /** The path of a network namespace for one that is not jailed. Default: this program's. */
+  networkNamespace?: string | undefined;
   /** One that was spawned ahead, whose end is its caller's to see to. */
   launcher?: Launcher | undefined;
 }
@@ -69,7 +72,7 @@ export class VmmProcess {
     const launcher = options.launcher ?? (await Launcher.spawn());
     try {
       const flags = ['--api-sock', socketPath, '--id', id, ...(options.extraArgs ?? [])];
-      const argv = confinement?.command(flags) ?? ([executable, ...flags] as const);
+      const argv = confinement?.command(flags) ?? inNamespace(options.networkNamespace, executable, flags);
       const keeper = await launcher.start({ id, runtimeDir, argv, jail: confinement?.specPath });
       return new VmmProcess({ id, runtimeDir, socketPath, jailUid: confinement?.uid }, keeper, api, readiness);
     } catch (error) {

@@ -37,6 +37,9 @@ func confine(args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := joinNetwork(spec.NetworkNamespace); err != nil {
+		return err
+	}
 	unix.Umask(0)
 	if err := spec.build(); err != nil {
 		return err
@@ -112,6 +115,22 @@ func leaveKeyring() error {
 	// A kernel without keyrings.
 	if err != nil && err != unix.ENOSYS {
 		return fmt.Errorf("session keyring: %w", err)
+	}
+	return nil
+}
+
+// joinNetwork puts the calling thread in a network namespace, which the command then has.
+func joinNetwork(path string) error {
+	if path == "" {
+		return nil
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("network namespace %s: %w", path, err)
 	}
 	return nil
 }

@@ -27,6 +27,8 @@ type Spec struct {
 	Cgroups []string `json:"cgroups"`
 	// A network namespace of its own, with a loopback interface.
 	PrivateNetwork bool `json:"privateNetwork"`
+	// The path of a network namespace that the VMM is put in.
+	NetworkNamespace string `json:"networkNamespace"`
 	// TAP devices that are the uid's for as long as the VMM lives.
 	Taps []string `json:"taps"`
 	// The path of a FIFO that is the VMM's standard error, so that it can be told to log there.
@@ -92,6 +94,9 @@ func (s *Spec) check() error {
 	}
 	if s.StderrFIFO != "" {
 		paths = append(paths, s.StderrFIFO)
+	}
+	if s.NetworkNamespace != "" {
+		paths = append(paths, s.NetworkNamespace)
 	}
 	if s.Enter != nil {
 		paths = append(paths, s.Enter.Devices...)

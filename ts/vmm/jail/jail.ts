@@ -140,11 +140,24 @@ class Jail {
 
   #spec(view: View, uid: number, base: string, cgroups: readonly string[], stderrFifo: string): JailSpec {
     const { root, mounts, links, enter } = view;
-    const { taps } = this.#request;
+    const { networkNamespace, needsHostNetwork } = this.#request;
+    const taps = [...this.#request.taps, ...this.#request.lentTaps];
     return {
-      ...{ base, root, uid, gid: uid, mounts, cgroups, taps, stderrFifo, enter, ...(links ? { links } : {}) },
+      ...{
+        base,
+        root,
+        uid,
+        gid: uid,
+        mounts,
+        cgroups,
+        taps,
+        networkNamespace,
+        stderrFifo,
+        enter,
+        ...(links ? { links } : {}),
+      },
       // A TAP is of the network that it was made in.
-      privateNetwork: taps.length === 0,
+      privateNetwork: taps.length === 0 && networkNamespace === undefined && !needsHostNetwork,
     };
   }
 }

@@ -22,6 +22,7 @@ export interface JailSpec {
   readonly links?: Readonly<Record<string, string>>;
   readonly cgroups: readonly string[];
   readonly privateNetwork: boolean;
+  readonly networkNamespace?: string | undefined;
   readonly taps: readonly string[];
   readonly stderrFifo: string;
   readonly enter: {

@@ -3,6 +3,7 @@ import { SmartVMError } from '../../errors.js';
 import { deadLeases } from './leases.js';
 import { mountsBelow } from './mounts.js';
 import { deadNames } from './names.js';
+import { deadAttachments, deadNetworkLeases } from './network-remnants.js';
 import { abandonedFolders } from './passing-folder.js';
 import { lockReclaim, reclaimLocked } from './reclaim.js';
 import { type Remnant, remnantsOf } from './remnants.js';
@@ -43,7 +44,7 @@ export async function prune(runtimeRoot: string, { dryRun = false }: PruneOption
   const { vms, others, unreadable } = await pruneDirectories(runtimeRoot, dryRun);
   // Those of the VMs are gone with them, or in their lists.
   const known = new Set(vms.flatMap(({ things }) => things.map(nameOf)));
-  const dead = [...(await deadLeases()), ...(await deadNames(runtimeRoot))];
+  const dead = [...(await deadLeases()), ...(await deadNetworkLeases()), ...(await deadNames(runtimeRoot))];
   const leases = dead.filter((lease) => !known.has(nameOf(lease)));
   if (!dryRun) {
     await Promise.all(leases.map((lease) => lease.remove()));
@@ -57,21 +58,33 @@ export async function pruneDirectories(runtimeRoot: string, dryRun = false): Pro
   const standings = await Promise.all(records.map(({ runtimeDir, record }) => standingOf(runtimeDir, record)));
   const dead = records.filter((_entry, index) => standings[index] === 'dead');
   const abandoned = await abandonedFolders(runtimeRoot);
-  const others = abandoned.map((name) => ({ kind: 'directory', name }) as const);
-  if (dryRun || dead.length + abandoned.length === 0) {
-    return { vms: await Promise.all(dead.map(plan)), others, unreadable };
+  const attachments = await deadAttachments();
+  if (dryRun || dead.length + abandoned.length + attachments.length === 0) {
+    const vms = await Promise.all(dead.map(plan));
+    return { vms, others: notOf(vms, [...abandoned.map(folderOf), ...attachments.map(plain)]), unreadable };
   }
   await using _lock = await lockReclaim(runtimeRoot);
   const vms: PrunedVm[] = [];
   for (const entry of dead) {
     vms.push(await undo(entry));
   }
+  // Of VMs whose directories are gone already.
+  for (const attachment of await deadAttachments()) {
+    await attachment.remove();
+  }
   for (const folder of abandoned) {
     if ((await mountsBelow(folder)).length === 0) {
       await rm(folder, { recursive: true, force: true });
     }
   }
+  const others = notOf(vms, [...abandoned.map(folderOf), ...attachments.map(plain)]);
   return { vms: vms.filter(({ things, error }) => things.length > 0 || error), others, unreadable };
+}
+
+/** What is in no VM's list. */
+function notOf(vms: readonly PrunedVm[], things: readonly PrunedThing[]): PrunedThing[] {
+  const known = new Set(vms.flatMap((vm) => vm.things.map(nameOf)));
+  return things.filter((thing) => !known.has(nameOf(thing)));
 }
 
 async function plan({ runtimeDir, record }: RecordEntry): Promise<PrunedVm> {
@@ -90,5 +103,6 @@ async function undo({ runtimeDir, record }: RecordEntry): Promise<PrunedVm> {
   }
 }
 
+const folderOf = (name: string): PrunedThing => ({ kind: 'directory', name });
 const plain = ({ kind, name }: Remnant): PrunedThing => ({ kind, name });
 const nameOf = ({ kind, name }: PrunedThing) => `${kind} ${name}`;

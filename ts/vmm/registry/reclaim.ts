@@ -5,6 +5,7 @@ import { type FileLock, lockFile } from '../../util/file-lock.js';
 import { isAlive, isSameProcess } from '../../util/process-identity.js';
 import { leasesOf } from './leases.js';
 import { nameLeftBy } from './names.js';
+import { networkLeftBy } from './network-remnants.js';
 import type { VmRecord } from './record.js';
 import { readRecord } from './record-file.js';
 import { type Remnant, remnantsOf } from './remnants.js';
@@ -51,6 +52,9 @@ export async function reclaimEnded(runtimeDir: string, record: VmRecord): Promis
   if (!(await isAlive(record.owner))) {
     // Its keeper has removed the directory, and of leases a keeper knows nothing.
     const holder = { id: record.id, runtimeDir, owner: record.owner };
+    for (const left of await networkLeftBy(holder)) {
+      await left.remove();
+    }
     const leases = [...(await leasesOf(holder)), ...(await nameLeftBy(runtimeDir, record))];
     await Promise.all(leases.map((lease) => lease.remove()));
   }

@@ -1,6 +1,7 @@
 import { isValidInterfaceName, isValidVmId } from '../../config/ids.js';
 import type { ImageConfig } from '../../config/image-config.js';
 import { tagChecks } from '../../config/labels.js';
+import type { NetworkAttachment } from '../../config/network.js';
 import type { IMicroVMConfig } from '../../config/types.js';
 import {
   type Check,
@@ -61,6 +62,8 @@ export interface VmRecord {
   readonly restored: boolean;
   /** Without what the metadata service holds, which may be secret. */
   readonly config: Partial<IMicroVMConfig>;
+  /** What it has of networks. */
+  readonly networks?: readonly NetworkAttachment[] | undefined;
   readonly journal: Journal;
   /** The keeper from the first moment, when it has nothing to keep yet; the VMM once there is one. */
   readonly processes?: { readonly keeper: ProcessIdentity; readonly vmm?: ProcessIdentity | undefined } | undefined;
@@ -122,6 +125,7 @@ const record = object<VmRecord>(
     socketPath: path,
     restored: flag,
     config: anything,
+    networks: list(anything),
     journal: object<Journal>(
       {
         uid: integer(1, 2 ** 32 - 2),

@@ -11,6 +11,7 @@ import { cgroupsNamed, removeCgroup } from '../jail/cgroups.js';
 import { leasesOf } from './leases.js';
 import { mountsBelow } from './mounts.js';
 import { nameLeftBy } from './names.js';
+import { networkLeftBy } from './network-remnants.js';
 import { removeDirectory } from './passing-folder.js';
 import { endLeft, processesLeft } from './processes.js';
 import type { Journal, VmRecord } from './record.js';
@@ -18,7 +19,7 @@ import { journaledFolders } from './snapshot-journal.js';
 
 /** Something of a VM that is still there, and how it is undone. */
 export interface Remnant {
-  readonly kind: 'process' | 'tap' | 'socket' | 'folder' | 'layer' | 'cgroup' | 'lease' | 'directory';
+  readonly kind: 'process' | 'network' | 'tap' | 'socket' | 'folder' | 'layer' | 'cgroup' | 'lease' | 'directory';
   /** For people: a path, a name, a pid. */
   readonly name: string;
   readonly remove: () => Promise<unknown>;
@@ -43,6 +44,7 @@ export async function remnantsOf(runtimeDir: string, record: VmRecord): Promise<
     ...(await Promise.all(sockets)).flat(),
     ...(await Promise.all((await journaledFolders(runtimeDir)).map(snapshotFolder))).flat(),
     ...(await layersOf(journal, holder)),
+    ...(await networkLeftBy(holder)),
     ...(await leasesOf(holder)),
     ...(await nameLeftBy(runtimeDir, record)),
     ...(existsSync(runtimeDir)

@@ -1,0 +1,69 @@
+import { existsSync } from 'node:fs';
+import type { NetworkDefinition } from '../config/network.js';
+import { SmartVMError } from '../errors.js';
+import { conflictOf, overlapError } from './definition-store.js';
+import { readActive, writeActive } from './host-state.js';
+import { MODES } from './modes/modes.js';
+import { ownerOf } from './plumbing/alias.js';
+import { enableForwarding } from './plumbing/sysctls.js';
+
+/**
+ * Makes a network known to every program of the host, before its first VM is.
+ * @throws SmartVMError NETWORK_EXISTS, INTERFACE_TAKEN, INTERFACE_GONE, SUBNET_OVERLAPS, NETWORK_FAILED
+ */
+export async function activate(definition: NetworkDefinition): Promise<void> {
+  const active = await readActive();
+  const same = active.find(({ name }) => name === definition.name);
+  if (same && JSON.stringify(same) !== JSON.stringify(definition)) {
+    throw new SmartVMError(
+      'NETWORK_EXISTS',
+      `the network ${definition.name} is up with another definition (${same.bridge}, ${same.ipv4}): stop its VMs first`,
+      { details: { name: definition.name, bridge: same.bridge, ipv4: same.ipv4 } },
+    );
+  }
+  const { ownsBridge } = MODES[definition.mode];
+  if (!ownsBridge) {
+    assertBridge(definition);
+  } else if (!same || ownerOf(definition.bridge) !== 'ours') {
+    assertFree(definition, active);
+  }
+  if (!same) {
+    await writeActive(definition);
+  }
+  if (ownsBridge) {
+    await enableForwarding({ ipv6: definition.ipv6 !== undefined });
+  }
+}
+
+function assertBridge({ name, bridge }: NetworkDefinition): void {
+  if (!existsSync(`/sys/class/net/${bridge}/bridge`)) {
+    throw new SmartVMError(
+      'INTERFACE_GONE',
+      `the network ${name} is of the bridge ${bridge}, and there is no bridge of that name: make it, or name another`,
+      { details: { name, bridge } },
+    );
+  }
+}
+
+/** @throws SmartVMError INTERFACE_TAKEN, SUBNET_OVERLAPS */
+function assertFree({ name, bridge, ipv4, ipv6, via }: NetworkDefinition, active: readonly NetworkDefinition[]): void {
+  if (ownerOf(bridge) === 'stranger') {
+    throw new SmartVMError(
+      'INTERFACE_TAKEN',
+      `the network ${name} would make the bridge ${bridge}, and there is an interface of that name that is not SmartVM's: name another`,
+      { details: { name, bridge } },
+    );
+  }
+  if (via !== undefined && ownerOf(via) === 'absent') {
+    throw new SmartVMError('INTERFACE_GONE', `the network ${name} leaves by ${via}, and there is no such interface`, {
+      details: { name, via },
+    });
+  }
+  const others = active.filter((one) => one.name !== name);
+  for (const cidr of [ipv4, ...(ipv6 === undefined ? [] : [ipv6])]) {
+    const other = conflictOf(cidr, bridge, others);
+    if (other !== undefined) {
+      throw overlapError(cidr, name, other);
+    }
+  }
+}

@@ -1,0 +1,132 @@
+import type { NetworkDefinition } from '../config/network.js';
+import { SmartVMError } from '../errors.js';
+import type { Holder } from '../util/holder.js';
+import { activate } from './activation.js';
+import { whileFabricUnlocked, withFabricLock } from './fabric-lock.js';
+import {
+  type AttachmentRecord,
+  forgetActive,
+  forgetAttachment,
+  markGoing,
+  readActive,
+  readAttachments,
+  writeAttachment,
+} from './host-state.js';
+import { mtuOf } from './modes/bridged.js';
+import { MODES } from './modes/modes.js';
+import { ownerOf } from './plumbing/alias.js';
+import { assertNetAdmin, runIp } from './plumbing/ip.js';
+import { bridgeUp, linkDown } from './plumbing/lines.js';
+import { removeNft, tryNft } from './plumbing/nft.js';
+import { restoreForwarding } from './plumbing/sysctls.js';
+import { networkElements, withdrawNetwork } from './policy/ruleset.js';
+import { elementsAway, elementsOf, policyNetwork, putRules, rebuildRules } from './rules.js';
+
+/** Another program may make or remove the bridge at the same moment. */
+const TRIES = 3;
+
+/**
+ * Makes what a VM has of the host for one interface, and what its network lacks: with one ip(8) and one nft(8), side by side, however
+ * many there are. The record is on disk before.
+ * @throws SmartVMError NET_ADMIN_MISSING, INTERFACE_TAKEN, INTERFACE_GONE, SUBNET_OVERLAPS, NETWORK_EXISTS, NETWORK_FAILED,
+ *   TOOL_MISSING, CANCELED
+ */
+export async function bringUp(record: AttachmentRecord, signal?: AbortSignal): Promise<void> {
+  assertNetAdmin();
+  const { definition } = record;
+  const strategy = MODES[definition.mode];
+  await writeAttachment(record);
+  await whileFabricUnlocked(record.holder, signal);
+  await activate(definition);
+  const rules = [...networkElements(policyNetwork(definition)), ...elementsOf(record)];
+  await Promise.all([makeLinks(record, signal), putRules(rules, record.holder, signal)]);
+  await strategy.upInside?.(record, signal);
+}
+
+/** Undoes {@link bringUp}, however far it came; behind the last VM of a network, the network too. */
+export async function takeDown(record: AttachmentRecord): Promise<void> {
+  await markGoing(record);
+  await whileFabricUnlocked(record.holder);
+  const lines = MODES[record.definition.mode].down(record);
+  await Promise.all([lines.length > 0 ? runIp(lines, { force: true }) : undefined, tryNft(elementsAway(record))]);
+  if (ownerOf(record.wire.tapName) === 'ours') {
+    throw new SmartVMError('NETWORK_FAILED', `the interface ${record.wire.tapName} cannot be removed`);
+  }
+  await forgetAttachment(record);
+  if (!(await isInUse(record.definition))) {
+    await deactivate(record.definition, record.holder);
+  }
+}
+
+/** Changes the rules of a VM that is attached, in one transaction. */
+export async function changeRules(before: AttachmentRecord, after: AttachmentRecord): Promise<void> {
+  await writeAttachment(after);
+  await whileFabricUnlocked(after.holder);
+  await putRules([...elementsAway(before), ...elementsOf(after)], after.holder);
+}
+
+/** Repairs what others have taken away: bridges, their addresses, rules. VMs that run keep their connections. */
+export async function reconcile(holder: Holder): Promise<void> {
+  const active = await readActive();
+  if (active.length === 0) {
+    return;
+  }
+  assertNetAdmin();
+  await withFabricLock(holder, async () => {
+    const lines = active.flatMap((definition) => networkLines(definition));
+    await runIp(lines);
+    const records = await readAttachments();
+    await runIp(records.flatMap(portLines), { force: true });
+    await rebuildRules();
+  });
+}
+
+async function makeLinks(record: AttachmentRecord, signal: AbortSignal | undefined): Promise<void> {
+  const { definition } = record;
+  const strategy = MODES[definition.mode];
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await runIp([...networkLines(definition), ...strategy.up(record)], { signal });
+      return;
+    } catch (error) {
+      const isRace = ['INTERFACE_TAKEN', 'INTERFACE_GONE'].includes((error as SmartVMError).code);
+      if (!isRace || attempt === TRIES || !strategy.ownsBridge) {
+        throw error;
+      }
+      await runIp(strategy.down(record), { force: true }); // what of it was made before the failure
+    }
+  }
+}
+
+function networkLines(definition: NetworkDefinition): string[] {
+  return MODES[definition.mode].ownsBridge ? bridgeUp(definition, mtuOf(definition)) : [];
+}
+
+/** A bridge that was made anew has lost its ports. */
+function portLines({ definition: { bridge, isolated }, wire: { tapName } }: AttachmentRecord): string[] {
+  return [
+    `link set dev ${tapName} master ${bridge} up`,
+    ...(isolated ? [`link set dev ${tapName} type bridge_slave isolated on`] : []),
+  ];
+}
+
+async function isInUse({ name }: NetworkDefinition): Promise<boolean> {
+  return (await readAttachments()).some(({ definition }) => definition.name === name);
+}
+
+async function deactivate(definition: NetworkDefinition, holder: Holder): Promise<void> {
+  await withFabricLock(holder, async () => {
+    if (await isInUse(definition)) {
+      return;
+    }
+    await forgetActive(definition.name);
+    const lines = MODES[definition.mode].ownsBridge ? linkDown(definition.bridge) : [];
+    await (lines.length > 0 ? runIp(lines, { force: true }) : undefined);
+    if ((await readActive()).length > 0) {
+      await tryNft(withdrawNetwork(policyNetwork(definition)));
+      return;
+    }
+    await removeNft();
+    await restoreForwarding();
+  });
+}

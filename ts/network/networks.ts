@@ -1,0 +1,194 @@
+import { join } from 'node:path';
+import type { NetworkDefinition, NetworkRequest } from '../config/network.js';
+import type { PublishedPort } from '../config/publish.js';
+import { SmartVMError } from '../errors.js';
+import type { Holder } from '../util/holder.js';
+import { currentProcess } from '../util/process-identity.js';
+import { NetworkConnection } from './connection.js';
+import { DefinitionStore, type NetworkOptions } from './definition-store.js';
+import { builtInNetworks, DEFAULT_NETWORK } from './definitions.js';
+import { changeRules, reconcile } from './fabric.js';
+import { type AttachmentRecord, makeHostFolders, readActive, readAttachments } from './host-state.js';
+import { NetworkLeases } from './leases.js';
+import { MODES } from './modes/modes.js';
+import { deadAttachments } from './remnants.js';
+
+export interface NetworksOptions {
+  /** Where definitions are kept. */
+  readonly dataDir: string;
+  /** Of the default network. */
+  readonly bridge: string;
+  readonly ipv4: string;
+  /** False only for a VM that is proven dead. */
+  readonly isHeld: (holder: Holder) => Promise<boolean>;
+}
+
+/** A network, and who is in it. */
+export interface NetworkInspection {
+  readonly definition: NetworkDefinition;
+  /** Whether its bridge and rules are there. */
+  readonly isUp: boolean;
+  readonly attachments: readonly AttachmentRecord[];
+}
+
+/** What can be changed of an interface while its VM runs. */
+export type AttachmentChange = Partial<Pick<AttachmentRecord, 'egress' | 'ports'>>;
+
+export interface ConnectOptions {
+  readonly ports?: readonly PublishedPort[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The networks of this host, and what VMs have of them. All programs of a user share them. */
+export class Networks {
+  readonly #options: NetworksOptions;
+  readonly #store: DefinitionStore;
+
+  constructor(options: NetworksOptions) {
+    this.#options = options;
+    const { bridge, ipv4, dataDir } = options;
+    const isRoot = process.getuid?.() === 0;
+    this.#store = new DefinitionStore(join(dataDir, 'networks'), builtInNetworks({ bridge, ipv4, isRoot }));
+  }
+
+  /** Every network that has a definition; those that are built in come first. */
+  async list(): Promise<NetworkDefinition[]> {
+    return await this.#store.list();
+  }
+
+  /** @throws SmartVMError NETWORK_UNKNOWN, INVALID_NETWORK */
+  async inspect(name: string = DEFAULT_NETWORK): Promise<NetworkInspection> {
+    const definition = await this.#store.get(name);
+    const records = await readAttachments();
+    return {
+      definition,
+      isUp: (await readActive()).some((active) => active.name === name),
+      attachments: records.filter((record) => record.definition.name === name),
+    };
+  }
+
+  /**
+   * Keeps the definition of a network; nothing of it is made on the host before its first VM is.
+   * @throws SmartVMError INVALID_NETWORK, NETWORK_EXISTS, SUBNET_OVERLAPS, FILE_WRITE_FAILED, DIRECTORY_UNSAFE
+   */
+  async create(options: NetworkOptions): Promise<NetworkDefinition> {
+    return await this.#store.create(options);
+  }
+
+  /** @throws SmartVMError NETWORK_UNKNOWN, NETWORK_IN_USE by whom, INVALID_OPTION for one that is built in */
+  async remove(name: string): Promise<void> {
+    const users = (await readAttachments()).filter(({ definition }) => definition.name === name);
+    const alive = await Promise.all(users.map(({ holder }) => this.#options.isHeld(holder)));
+    const ids = users.flatMap(({ holder }, index) => (alive[index] ? [holder.id] : []));
+    if (ids.length > 0) {
+      throw new SmartVMError('NETWORK_IN_USE', `VMs of the network ${name} run: ${ids.join(', ')}; stop them first`, {
+        details: { name, ids },
+      });
+    }
+    await this.#store.remove(name);
+  }
+
+  /**
+   * Takes addresses for a VM. Nothing is made until the connection is plumbed; it is to be released in any case.
+   * @throws SmartVMError NETWORK_UNKNOWN, ADDRESS_TAKEN, IP_EXHAUSTED, INVALID_OPTION, NETWORK_UNSUPPORTED, CANCELED
+   */
+  async connect(
+    vm: Pick<Holder, 'id' | 'runtimeDir'>,
+    requests: readonly NetworkRequest[],
+    { ports = [], signal }: ConnectOptions = {},
+  ): Promise<NetworkConnection> {
+    const holder = { ...vm, owner: await currentProcess() };
+    await makeHostFolders();
+    const leases = new NetworkLeases(holder, {
+      isHeld: this.#options.isHeld,
+      reclaimable: async (names) => {
+        await this.#undoDead(); // whose interfaces and rules have these addresses still
+        return names;
+      },
+      signal,
+    });
+    try {
+      const records: AttachmentRecord[] = [];
+      for (const [index, request] of requests.entries()) {
+        const record = await this.#plan(request, index, leases, holder, index === 0 ? ports : []);
+        records.push(...(record ? [record] : []));
+      }
+      assertTogether(records);
+      return new NetworkConnection(records, leases);
+    } catch (error) {
+      await leases.release();
+      throw error;
+    }
+  }
+
+  /**
+   * Changes policy or ports of an interface of a VM that runs, whatever program it is of.
+   * @throws SmartVMError NETWORK_UNSUPPORTED, VM_NOT_FOUND for a VM without such an interface
+   */
+  async change(vm: Pick<Holder, 'id' | 'runtimeDir'>, ifaceId: string, change: AttachmentChange): Promise<void> {
+    const records = await readAttachments();
+    const record = records.find(
+      ({ holder, attachment }) =>
+        holder.id === vm.id && holder.runtimeDir === vm.runtimeDir && attachment.ifaceId === ifaceId,
+    );
+    if (!record) {
+      throw new SmartVMError('VM_NOT_FOUND', `no VM ${vm.id} has an interface ${ifaceId} in a network`);
+    }
+    await changeRules(record, { ...record, ...change });
+  }
+
+  /** What a VM has in networks, by its interfaces. */
+  async attachmentsOf(vm: Pick<Holder, 'id' | 'runtimeDir'>): Promise<AttachmentRecord[]> {
+    const records = await readAttachments();
+    return records.filter(({ holder }) => holder.id === vm.id && holder.runtimeDir === vm.runtimeDir);
+  }
+
+  /** Makes again what others have taken away of the networks that are up: bridges, addresses, rules. */
+  async reconcile(): Promise<void> {
+    await this.#undoDead();
+    await reconcile({ id: 'reconcile', runtimeDir: '', owner: await currentProcess() });
+  }
+
+  async #undoDead(): Promise<void> {
+    for (const { remove } of await deadAttachments(this.#options.isHeld)) {
+      await remove();
+    }
+  }
+
+  async #plan(
+    request: NetworkRequest,
+    index: number,
+    leases: NetworkLeases,
+    holder: Holder,
+    ports: readonly PublishedPort[],
+  ): Promise<AttachmentRecord | undefined> {
+    const { network = DEFAULT_NETWORK, ifaceId = `eth${index}`, multiQueue = false } = request;
+    const definition = await this.#store.get(network);
+    const egress = request.egress ?? definition.egress;
+    const strategy = MODES[definition.mode];
+    if (!strategy.hasInterface) {
+      return undefined;
+    }
+    if (!strategy.isOfHost && (Array.isArray(egress) || ports.length > 0)) {
+      throw new SmartVMError(
+        'NETWORK_UNSUPPORTED',
+        `the network ${network} has neither rules nor published ports: its egress is 'none' or 'internet'; use one of mode 'nat'`,
+        { details: { network, mode: definition.mode } },
+      );
+    }
+    const plan = await strategy.plan({ definition, request, ifaceId, leases });
+    return { version: 1, holder, definition, ...plan, egress, ports, multiQueue };
+  }
+}
+
+/** A VMM is in one network namespace. */
+function assertTogether(records: readonly AttachmentRecord[]): void {
+  const apart = records.find(({ namespace }) => namespace !== undefined);
+  if (apart && records.length > 1) {
+    throw new SmartVMError(
+      'NETWORK_UNSUPPORTED',
+      `a VM in the network ${apart.definition.name}, of mode 'netns', has no interface in another`,
+      { details: { network: apart.definition.name } },
+    );
+  }
+}
