@@ -2,6 +2,8 @@ import type { IMicroVMConfig } from './config/types.js';
 import type { SmartVMError } from './errors.js';
 import { readGuestAccess } from './guest/access.js';
 import { dialerOf } from './guest/dial.js';
+import type { Networks } from './network/networks.js';
+import { vmAccess } from './network/vm-access.js';
 import { MicroVM } from './vm/micro-vm.js';
 import type { NetworkProvider, StartOptions } from './vm/types.js';
 import type { RecordEntry, UnreadableEntry } from './vmm/registry/scan.js';
@@ -19,12 +21,17 @@ export interface AttachReport {
   readonly unreadable: readonly UnreadableEntry[];
 }
 
-/** A VM that its start attaches to what runs. */
-export async function vmToAttach({ runtimeDir, record }: RecordEntry, network: NetworkProvider): Promise<MicroVM> {
+/** A VM that its start attaches to what runs. @param networks of the host, for those who may ask the VM about its own */
+export async function vmToAttach(
+  { runtimeDir, record }: RecordEntry,
+  network: NetworkProvider,
+  networks?: Networks,
+): Promise<MicroVM> {
   const access = await readGuestAccess(runtimeDir);
   const { id, config, vmm, socketPath } = record;
   return new MicroVM(id, config as IMicroVMConfig, vmm.path, socketPath, network, {
     runtimeDir,
+    networkAccess: networks && vmAccess(networks, { id, runtimeDir }),
     attach: { record, dial: access && dialerOf(access) },
   });
 }

@@ -24,6 +24,7 @@ import { Layers } from './layers.js';
 import { connectorFor } from './network/connector.js';
 import { NetworkManager } from './network/network-manager.js';
 import { Networks } from './network/networks.js';
+import { vmAccess } from './network/vm-access.js';
 import type { SmartVMOptions } from './options.js';
 import { linkSignals } from './util/deadline.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
@@ -129,6 +130,7 @@ export class SmartVM implements AsyncDisposable {
         demandOf({ config: vm.config.config, restore: options.restore, said: options.capacity }, vmm.kind),
       ),
       claimName: nameClaimerFor({ id, runtimeDir }, options.name),
+      networkAccess: vmAccess(this.networks, { id, runtimeDir }),
       connect: connectorFor(this.networks, { id, runtimeDir }, options.networks, {
         ports: publishedPorts(options.publish ?? []),
         hasUserNetworking: vmm.kind === 'qemu',
@@ -219,7 +221,7 @@ export class SmartVM implements AsyncDisposable {
   }
 
   async #attach(entry: RecordEntry, options: AttachOptions): Promise<MicroVM> {
-    const vm = await vmToAttach(entry, this.networkManager);
+    const vm = await vmToAttach(entry, this.networkManager, this.networks);
     this.#directoryFor(vm.id); // once more: it may have been attached to meanwhile
     this.#add(vm);
     await vm.start({ signal: options.signal, timeoutMs: options.startTimeoutMs });

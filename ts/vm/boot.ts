@@ -12,6 +12,7 @@ import { Telemetry } from '../vmm/telemetry.js';
 import { assertNewEnough, versionOfExecutable } from '../vmm/version.js';
 import { vmmFolder } from '../vmm/vm-folder.js';
 import { VmmProcess } from '../vmm/vmm-process.js';
+import { awaitGuestNetwork, connectAgent, startCommand } from './agent.js';
 import { attachVmm } from './attach.js';
 import { type BootContext, recorded, remaining, started } from './boot-context.js';
 import { configure, loadSnapshot, restoreMetadata, startInstance } from './configure.js';
@@ -51,7 +52,7 @@ const BRING_UP: Steps = [
 ];
 const KEEPER: BootStep = { name: 'keeper', run: callKeeper };
 const SEAL: Steps = [[{ name: 'seal', run: sealVm }]];
-const AGENT: Steps = [[{ name: 'agent', run: connectAgent }]];
+const AGENT: Steps = [[{ name: 'agent', run: connectAgent }], [{ name: 'guest-network', run: awaitGuestNetwork }]];
 
 /** A boot from nothing to a guest that answers and runs its command. */
 export const BOOT: Steps = [
@@ -75,8 +76,6 @@ export const RESTORE: Steps = [
 
 /** In place of a start, for a VM that runs. Its guest is reached when it is there. */
 const ATTACH: Steps = [[{ name: 'attach', run: attachVmm }]];
-
-const AGENT_POLL_MS = 15;
 
 /**
  * Runs a boot. When a step fails, all that was made is undone, in reverse, before this rejects.
@@ -261,40 +260,4 @@ async function callKeeper(context: BootContext): Promise<void> {
 /** The last moment at which a VM is not in use yet: its VMM has made all that it makes. */
 async function sealVm({ confinement }: BootContext): Promise<void> {
   await confinement?.seal();
-}
-
-async function connectAgent(context: BootContext): Promise<void> {
-  const { dial, signal } = context;
-  if (!dial || context.restore?.resume === false) {
-    return; // a stranger, or one that is paused
-  }
-  const vmm = started(context);
-  let refusal: unknown;
-  while (vmm.exit === undefined) {
-    throwIfCanceled(signal, `the start of VM ${context.id}`);
-    if (remaining(context) <= 1) {
-      throw await vmm.describe(
-        'BOOT_TIMEOUT',
-        `the guest agent did not answer in time (${(refusal as Error)?.message})`,
-      );
-    }
-    try {
-      const guest = await dial({ signal, timeoutMs: remaining(context), explain: (error) => vmm.explain(error) });
-      context.guest = guest;
-      context.cleanup.push('guest connection', () => guest.close());
-      return;
-    } catch (error) {
-      refusal = error;
-    }
-    await Promise.race([delay(AGENT_POLL_MS, signal), vmm.exited]);
-  }
-  throw vmm.exitError;
-}
-
-/** The command whose end is the VM's, though not before the start is through. */
-async function startCommand(context: BootContext): Promise<void> {
-  const { command, guest } = context;
-  if (command) {
-    context.letGoOfCommand = await guest?.spawnDetached(command, { console: true, endsVm: true });
-  }
 }

@@ -26,6 +26,7 @@ import { isFinal, StateMachine, type VmState } from './state.js';
 import type { StepTiming } from './step-log.js';
 import { tell } from './tell.js';
 import type { MicroVMOptions, NetworkProvider, StartOptions, StopOptions, StopResult } from './types.js';
+import { VmNetwork } from './vm-network.js';
 
 const DEFAULT_START_TIMEOUT_MS = 60_000;
 const DEFAULT_GRACE_MS = 5_000;
@@ -36,6 +37,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
   readonly config: VMConfig;
   readonly socketPath: string;
   readonly networkManager: NetworkProvider;
+  /** What it has of the networks of this host. */
+  readonly network: VmNetwork;
   /** When each step of the start ran. */
   readonly timings: StepTiming[] = [];
   readonly #binaryPath: string;
@@ -64,6 +67,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     this.config = new VMConfig(config, (options.attach?.record.restored ?? options.restore) ? 'snapshot' : 'boot');
     this.socketPath = socketPath;
     this.networkManager = networkManager;
+    this.network = new VmNetwork(id, options.networkAccess);
     this.#binaryPath = binaryPath;
     this.#options = options;
     this.#state = new StateMachine(id, (state, previous) => tell(this, 'state', state, previous));

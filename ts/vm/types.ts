@@ -16,6 +16,7 @@ import type { VmExit } from './exit.js';
 import type { Connect } from './network.js';
 import type { ShutdownRung } from './shutdown.js';
 import type { VmState } from './state.js';
+import type { VmNetworkAccess } from './vm-network.js';
 
 export interface MicroVMOptions extends VmTags, LifetimeOptions {
   /** What the VM's image says of the programs in it. */
@@ -36,6 +37,8 @@ export interface MicroVMOptions extends VmTags, LifetimeOptions {
   claim?: Claim | undefined;
   /** Runs before the VM has its directory. Default: it is in no network but by the TAPs that its configuration names. */
   connect?: Connect | undefined;
+  /** What can be asked of the networks that it is in. Default: it is in none. */
+  networkAccess?: VmNetworkAccess | undefined;
   /** Runs beside the VMM's own start. */
   prepare?: PrepareFiles | undefined;
   /** Runs in the guest when its agent answers, prints on the console, and ends the VM with it. Default: none. */
@@ -59,7 +62,15 @@ export interface MicroVMOptions extends VmTags, LifetimeOptions {
 export interface CreateVMOptions
   extends Omit<
     MicroVMOptions,
-    'runtimeDir' | 'vmmKind' | 'launchers' | 'confine' | 'reserve' | 'claimName' | 'connect' | 'attach'
+    | 'runtimeDir'
+    | 'vmmKind'
+    | 'launchers'
+    | 'confine'
+    | 'reserve'
+    | 'claimName'
+    | 'connect'
+    | 'networkAccess'
+    | 'attach'
   > {
   /**
    * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it

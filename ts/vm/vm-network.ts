@@ -34,7 +34,7 @@ export class VmNetwork {
     this.#access = access;
   }
 
-  /** Its interfaces, in the order in which they were asked for; none before the start and after the end. */
+  /** Its interfaces, by their ids; none before the start and after the end. */
   async interfaces(): Promise<readonly VmInterface[]> {
     return (await this.#access?.interfaces()) ?? [];
   }

@@ -21,13 +21,14 @@ export interface CreateNetworkOptions {
 /** Defines a network, prints its name and gives the exit code. */
 export async function createNetwork(name: string, options: CreateNetworkOptions): Promise<number> {
   const { mode, subnet, ipv6, gateway, bridge, mtu, dns, isolation, via } = options;
+  const egress = egressOf(options.egress);
   const { networks } = new SmartVM();
   const definition = await networks.create({
-    ...{ name, mode, gateway, bridge, mtu, dns, via },
-    ipv4: subnet,
+    ...{ name, mode, gateway, mtu, dns, via, isolated: isolation },
     ipv6: ipv6 === false ? null : ipv6,
-    egress: egressOf(options.egress),
-    isolated: isolation,
+    ...(subnet === undefined ? {} : { ipv4: subnet }),
+    ...(bridge === undefined ? {} : { bridge }),
+    ...(egress === undefined ? {} : { egress }),
   });
   return await printLines([definition.name]);
 }

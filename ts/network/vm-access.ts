@@ -1,0 +1,16 @@
+import type { Holder } from '../util/holder.js';
+import type { AttachmentRecord } from './host-state.js';
+import type { AttachmentChange, Networks } from './networks.js';
+
+/** What one VM may ask of the networks of this host, and change. */
+export function vmAccess(networks: Networks, vm: Pick<Holder, 'id' | 'runtimeDir'>) {
+  return {
+    interfaces: async () => (await networks.attachmentsOf(vm)).toSorted(byInterface),
+    change: (ifaceId: string, change: AttachmentChange) => networks.change(vm, ifaceId, change),
+  };
+}
+
+/** As `eth2` stands before `eth10`. */
+function byInterface({ attachment: a }: AttachmentRecord, { attachment: b }: AttachmentRecord): number {
+  return a.ifaceId.localeCompare(b.ifaceId, 'en', { numeric: true });
+}
