@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { findRecord } from '../../vmm/registry/find-record.js';
 import type { ListedVm } from './list.js';
+import { attachmentsByVm, networkDetails } from './networks.js';
 import { exitCodeOf } from './ps-row.js';
 
 /**
@@ -28,6 +29,7 @@ export async function inspectVm({ id, runtimeDir, status, state, exit }: ListedV
       vmmLog: join(runtimeDir, 'vmm.log'),
     },
     ...rest,
+    networks: (attachmentsByVm().get(runtimeDir) ?? []).map(networkDetails),
     processes: rest.processes ?? null,
   };
 }

@@ -24,6 +24,8 @@ export interface PsRow {
   readonly cpus: number | null;
   readonly memoryMib: number | null;
   readonly labels: Readonly<Record<string, string>>;
+  /** Of the host, that lead to the guest's: as Docker says it. */
+  readonly ports: string;
   readonly vmm: string | null;
   readonly pid: number | null;
   readonly detached: boolean;
@@ -38,7 +40,7 @@ const COLORS: Readonly<Record<StatusWord, number>> = {
 /** A reference to an image may have a digest. */
 const MAX_IMAGE = 32;
 
-export function psRow({ id, status, record, state, exit }: ListedVm, now: number): PsRow {
+export function psRow({ id, status, record, state, exit }: ListedVm, now: number, ports = ''): PsRow {
   const isAlive = status === 'running' || status === 'paused';
   return {
     id,
@@ -54,6 +56,7 @@ export function psRow({ id, status, record, state, exit }: ListedVm, now: number
     cpus: record.cpus ?? null,
     memoryMib: record.memoryMib ?? null,
     labels: record.labels ?? {},
+    ports,
     vmm: record.vmm.kind ?? null,
     pid: isAlive ? (record.processes?.vmm?.pid ?? null) : null,
     detached: record.detached,
@@ -101,6 +104,7 @@ export function psColumns(trunc: boolean, now: number): readonly Column<PsRow>[]
     { title: 'MEMORY', text: ({ memoryMib }) => (memoryMib === null ? '-' : `${memoryMib} MiB`), right: true },
     { title: 'CREATED', text: ({ createdAt }) => `${since(createdAt, now)} ago` },
     { title: 'STATUS', text: ({ status }) => status, color: ({ state }) => COLORS[state] },
+    { title: 'PORTS', text: ({ ports }) => ports },
     { title: 'NAME', text: ({ name }) => name ?? '' },
   ];
 }

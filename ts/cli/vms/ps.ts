@@ -1,4 +1,7 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { defaultRuntimeDir } from '../../config/directories.js';
 import { type ListedVm, listVms } from './list.js';
 import { printLines } from './output.js';
 import { psColumns, psRow } from './ps-row.js';
@@ -61,7 +64,8 @@ export async function ps({ all, quiet, filter = [], format, trunc }: PsOptions):
     return await printLines(found.map(({ id }) => id));
   }
   const now = Date.now();
-  const rows = found.map((vm) => psRow(vm, now));
+  const ports = await portsOf();
+  const rows = found.map((vm) => psRow(vm, now, ports(vm.runtimeDir)));
   return await printLines(render(psColumns(trunc, now), rows, styleOf(process.stdout)));
 }
 
@@ -80,6 +84,16 @@ async function rendererOf(format: string | undefined): Promise<typeof renderTabl
   const { parseFormat, renderRows } = await import('./format.js');
   const parsed = parseFormat(format);
   return (columns, rows, style) => renderRows(parsed, columns, rows, style);
+}
+
+/** Published ports in words, by a VM's directory. */
+async function portsOf(): Promise<(runtimeDir: string) => string> {
+  if (!existsSync(join(defaultRuntimeDir(), '.networks'))) {
+    return () => ''; // no VM was ever in a network
+  }
+  const { attachmentsByVm, portsInWords } = await import('./networks.js');
+  const attachments = attachmentsByVm();
+  return (runtimeDir) => portsInWords((attachments.get(runtimeDir) ?? []).flatMap(({ ports }) => ports));
 }
 
 function isUp({ status }: ListedVm): boolean {
