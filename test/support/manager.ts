@@ -27,10 +27,12 @@ export class Program<Word> implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #ended: Promise<NodeJS.Signals | null>;
 
-  constructor(path: string, order: object, runtimeRoot: string) {
+  /** @param namespace a network namespace that takes the host's place; by default it is the host */
+  constructor(path: string, order: object, runtimeRoot: string, namespace?: string) {
+    const inside = { execPath: 'ip', execArgv: ['netns', 'exec', `${namespace}`, process.execPath] };
     this.#child = fork(path, [JSON.stringify(order)], {
       cwd: PACKAGE_ROOT,
-      execArgv: [],
+      ...(namespace === undefined ? { execArgv: [] } : inside),
       // Leases of these programs are no others'.
       env: { ...process.env, SMARTVM_RUNTIME_DIR: runtimeRoot },
     });

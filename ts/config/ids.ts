@@ -34,6 +34,14 @@ export function isValidInterfaceName(name: unknown): name is string {
   return typeof name === 'string' && INTERFACE_NAME.test(name);
 }
 
+/** In place of a TAP, for smartvm-qemu alone: it speaks for its guest itself, to the world or to nowhere. */
+export const USER_NETWORKS = ['user:', 'user:none'] as const;
+
+/** True for a string that may stand for a guest's interface on the host. */
+export function isValidHostDevice(name: unknown): name is string {
+  return isValidInterfaceName(name) || USER_NETWORKS.some((user) => user === name);
+}
+
 /** @throws SmartVMError INVALID_INTERFACE_NAME */
 export function assertInterfaceName(name: unknown): asserts name is string {
   if (!isValidInterfaceName(name)) {

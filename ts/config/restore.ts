@@ -1,6 +1,6 @@
 import { MAX_SOCKET_PATH_BYTES } from '../util/socket-path.js';
 import type { HostPath } from './host-paths.js';
-import { INTERFACE_NAME_RULE, isValidInterfaceName, isValidResourceId, RESOURCE_ID_RULE } from './ids.js';
+import { INTERFACE_NAME_RULE, isValidHostDevice, isValidResourceId, RESOURCE_ID_RULE } from './ids.js';
 import { compact } from './payloads.js';
 import type { Since } from './since.js';
 import { assertOptions } from './validation/assert-options.js';
@@ -85,7 +85,7 @@ const fields = object<IRestoreOptions>(
       object<{ ifaceId: string; hostDevName: string }>(
         {
           ifaceId: rule(isValidResourceId, RESOURCE_ID_RULE),
-          hostDevName: rule(isValidInterfaceName, INTERFACE_NAME_RULE),
+          hostDevName: rule(isValidHostDevice, INTERFACE_NAME_RULE),
         },
         ['ifaceId', 'hostDevName'],
       ),

@@ -6,6 +6,7 @@ import { bringUp, takeDown } from './fabric.js';
 import type { AttachmentRecord } from './host-state.js';
 import type { NetworkLeases } from './leases.js';
 import { MODES } from './modes/modes.js';
+import { assertNetAdmin } from './plumbing/ip.js';
 
 /** What one VM has of its networks: addresses from the first, interfaces when they are made. */
 export class NetworkConnection {
@@ -47,6 +48,7 @@ export class NetworkConnection {
   async plumb(signal?: AbortSignal): Promise<void> {
     for (const record of this.records) {
       if (MODES[record.definition.mode].isOfHost) {
+        assertNetAdmin();
         this.#cleanup.push(`interface ${record.attachment.ifaceId}`, () => takeDown(record));
         await bringUp(record, signal);
       }

@@ -32,7 +32,6 @@ const TRIES = 3;
  *   TOOL_MISSING, CANCELED
  */
 export async function bringUp(record: AttachmentRecord, signal?: AbortSignal): Promise<void> {
-  assertNetAdmin();
   const { definition } = record;
   const strategy = MODES[definition.mode];
   await writeAttachment(record);
@@ -45,7 +44,9 @@ export async function bringUp(record: AttachmentRecord, signal?: AbortSignal): P
 
 /** Undoes {@link bringUp}, however far it came; behind the last VM of a network, the network too. */
 export async function takeDown(record: AttachmentRecord): Promise<void> {
-  await markGoing(record);
+  if (!(await markGoing(record))) {
+    return; // nothing was made, or somebody has undone it
+  }
   await whileFabricUnlocked(record.holder);
   const lines = MODES[record.definition.mode].down(record);
   await Promise.all([lines.length > 0 ? runIp(lines, { force: true }) : undefined, tryNft(elementsAway(record))]);

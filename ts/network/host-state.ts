@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { defaultRuntimeDir } from '../config/directories.js';
@@ -60,9 +61,13 @@ export async function writeAttachment(record: AttachmentRecord): Promise<void> {
   await writeFileAtomic(pathOf(record, LIVE), JSON.stringify(record));
 }
 
-/** From now on it is nobody's. */
-export async function markGoing(record: AttachmentRecord): Promise<void> {
-  await rename(pathOf(record, LIVE), pathOf(record, GOING)).catch(ignoreAbsent);
+/** From now on it is nobody's. @returns false where there is nothing of it */
+export async function markGoing(record: AttachmentRecord): Promise<boolean> {
+  const path = pathOf(record, GOING);
+  return await rename(pathOf(record, LIVE), path).then(
+    () => true,
+    () => existsSync(path),
+  );
 }
 
 export async function forgetAttachment(record: AttachmentRecord): Promise<void> {
@@ -102,10 +107,4 @@ export function readJson<T>(path: string): T | undefined {
 
 function pathOf({ wire }: AttachmentRecord, ending: string): string {
   return join(hostFolders().attachments, `${wire.tapName}${ending}`);
-}
-
-function ignoreAbsent(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'ENOENT') {
-    throw error;
-  }
 }

@@ -1,3 +1,4 @@
+import { USER_NETWORKS } from '../config/ids.js';
 import type { NetworkAttachment } from '../config/network.js';
 import type { IRestoreOptions } from '../config/restore.js';
 import type { INetworkInterfaceConfig } from '../config/types.js';
@@ -54,12 +55,12 @@ export function jailNetwork(context: BootContext) {
     ({ hostDevName }) => hostDevName ?? [],
   );
   const made = connection?.interfaces.map(({ hostDevName }) => hostDevName) ?? [];
-  const isUser = (name: string) => name.startsWith('user:');
+  const isUser = (name: string) => USER_NETWORKS.some((user) => user === name);
   return {
     taps: names.filter((name) => !made.includes(name) && !isUser(name)),
     lentTaps: connection?.namespace === undefined ? made.filter((name) => !isUser(name)) : [],
     networkNamespace: connection?.namespace === undefined ? undefined : `/run/netns/${connection.namespace}`,
     // What the VMM says for its guest, it says from the host.
-    needsHostNetwork: names.some((name) => isUser(name) && name !== 'user:none'),
+    needsHostNetwork: names.some((name) => name === USER_NETWORKS[0]),
   };
 }

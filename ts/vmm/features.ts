@@ -21,6 +21,11 @@ export const VMM_FEATURES = {
   },
   vhostUserDrives: { name: 'vhost-user drives', qemu: 'none', note: 'Refused when they are configured.' },
   network: { name: 'Network interfaces', qemu: 'full', note: '' },
+  userNetwork: {
+    name: 'User networking',
+    qemu: 'differs',
+    note: "Beyond the API: the `host_dev_name` `user:` is QEMU's own network, `user:none` one without a way out. Firecracker refuses the name.",
+  },
   networkLimits: {
     name: 'Rate limits of network interfaces',
     qemu: 'accepted',

@@ -1,4 +1,4 @@
-import { INTERFACE_NAME_RULE, isValidInterfaceName, isValidResourceId, RESOURCE_ID_RULE } from '../ids.js';
+import { INTERFACE_NAME_RULE, isValidHostDevice, isValidResourceId, RESOURCE_ID_RULE } from '../ids.js';
 import type { INetworkInterfaceConfig } from '../types.js';
 import { type Check, integer, list, object, reportDuplicates, rule } from './checks.js';
 import { rateLimiter } from './rate-limiter.js';
@@ -12,7 +12,7 @@ export function isUnicastMac(mac: string): boolean {
 export const networkInterface = object<INetworkInterfaceConfig>(
   {
     ifaceId: rule(isValidResourceId, RESOURCE_ID_RULE),
-    hostDevName: rule(isValidInterfaceName, INTERFACE_NAME_RULE),
+    hostDevName: rule(isValidHostDevice, INTERFACE_NAME_RULE),
     guestMac: rule(isUnicastMac, 'must be a unicast MAC address like 02:00:00:00:00:01'),
     mtu: integer(68, 65_535),
     rxRateLimiter: rateLimiter,

@@ -1,3 +1,4 @@
+import { USER_NETWORKS } from '../../config/ids.js';
 import { macOf } from '../names.js';
 import { poolOf } from '../subnet.js';
 import { mtuOf } from './bridged.js';
@@ -33,7 +34,7 @@ export const userMode: Strategy = {
   },
   up: () => [],
   down: () => [],
-  hostDevName: ({ egress }) => (egress === 'none' ? 'user:none' : 'user:'),
+  hostDevName: ({ egress }) => USER_NETWORKS[egress === 'none' ? 1 : 0],
 };
 
 /** No interface: the VM is alone. */

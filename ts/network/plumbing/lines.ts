@@ -37,7 +37,7 @@ export function tapUp({ tapName, mtu }: NetworkAttachment, port: TapOptions): st
 /** Lines that make a link of ours a port of a bridge. */
 export function portUp(name: string, mtu: number, { bridge, isolated }: Omit<TapOptions, 'multiQueue'>): string[] {
   return [
-    `link set dev ${name} alias ${aliasOf(name)} mtu ${mtu} addrgenmode none master ${bridge}`,
+    `link set dev ${name} alias ${aliasOf(name)} address ${portMac(name)} mtu ${mtu} addrgenmode none master ${bridge}`,
     ...(isolated ? [`link set dev ${name} type bridge_slave isolated on`] : []),
     `link set dev ${name} up`,
   ];
@@ -47,6 +47,11 @@ export interface TapOptions {
   readonly bridge: string;
   readonly isolated: boolean;
   readonly multiQueue: boolean;
+}
+
+/** The host's end has the highest MAC of a bridge's ports: one without an address of its own would else take it. */
+function portMac(name: string): string {
+  return macFrom(digest('port', name)).replace(/^02/, 'fe');
 }
 
 /** The line that removes an interface, if it is ours. */

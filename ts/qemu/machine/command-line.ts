@@ -202,12 +202,23 @@ function driveArguments(drive: CheckedDrive, index: number): string[] {
   ];
 }
 
-function interfaceArguments({ config, mac }: CheckedInterface, index: number): string[] {
+function interfaceArguments({ config, mac, tap }: CheckedInterface, index: number): string[] {
   const mtu = config.mtu === null ? '' : `,host_mtu=${config.mtu}`;
   return [
-    ...['-netdev', `tap,id=net${index},fd=${FIRST_TAP_FD + index},vhost=off`],
+    ...[
+      '-netdev',
+      tap.fd === undefined
+        ? userNetwork(tap.name, `net${index}`)
+        : `tap,id=net${index},fd=${FIRST_TAP_FD + index},vhost=off`,
+    ],
     ...['-device', `virtio-net-pci,id=nic${index},netdev=net${index},mac=${mac},romfile=${mtu}`],
   ];
+}
+
+/** The addresses that SmartVM tells the guest; the host's own loopback is behind that of the gateway, unless all is closed. */
+function userNetwork(name: string, id: string): string {
+  const isClosed = name === 'user:none' ? 'on' : 'off';
+  return `user,id=${id},net=10.0.2.0/24,ipv6-net=fd00:0:0:2::/64,restrict=${isClosed}`;
 }
 
 function vsockArguments(path: string | undefined): string[] {

@@ -45,7 +45,7 @@ export class Machine {
   private constructor(spec: MachineSpec, { vsock, serialFd }: MachineConnections) {
     this.#spec = spec;
     this.#vsock = vsock;
-    const taps = spec.interfaces.map(({ tap }) => tap.fd);
+    const taps = spec.interfaces.map(({ tap }) => tap.fd ?? 'ignore'); // each has its place
     const console = serialFd === undefined ? (['inherit', 'inherit'] as const) : (['ignore', serialFd] as const);
     const incoming = spec.incoming ? 'pipe' : 'ignore';
     // QEMU ends with this process, however that ends: the kernel sees to it.

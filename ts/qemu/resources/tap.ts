@@ -17,15 +17,22 @@ const ATTACH =
 /** A TAP interface that is ours while the file is open; one that did not exist before goes away with it. */
 export interface Tap {
   readonly name: string;
-  readonly fd: number;
+  /** Undefined where QEMU itself speaks for the guest. */
+  readonly fd: number | undefined;
   close(): Promise<void>;
 }
 
+/** In place of a TAP: QEMU's user networking, to the world or to nowhere. No kernel lets an interface have a name with a colon. */
+const USER_NETWORKS: readonly string[] = ['user:', 'user:none'];
+
 /**
- * Attaches to a TAP interface, which is made when there is none.
+ * Attaches to a TAP interface, which is made when there is none; or to none, for the name of a user network.
  * @throws Fault with the reason alone; the caller says what it was for
  */
 export async function openTap(name: string): Promise<Tap> {
+  if (USER_NETWORKS.includes(name)) {
+    return { name, fd: undefined, close: async () => undefined };
+  }
   const file = await openTun();
   try {
     if (Buffer.byteLength(name) >= IFNAMSIZ) {

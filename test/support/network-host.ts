@@ -1,0 +1,109 @@
+import { type ChildProcess, execFileSync, fork } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import type { NetworkAttachment } from '../../ts/config/network.js';
+import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
+import type { NetworkerCall, NetworkerOrder } from '../fixtures/networker.js';
+import { bundleProgram } from './bundle.js';
+import { type ScratchDirectory, scratchDirectory } from './scratch.js';
+
+/** A network namespace that takes the host's place, with a directory for what programs in it share. */
+export class NetworkHost implements AsyncDisposable {
+  readonly name = `svtest-${randomBytes(4).toString('hex')}`;
+  readonly scratch: ScratchDirectory;
+  readonly #programs: Networker[] = [];
+
+  private constructor(scratch: ScratchDirectory) {
+    this.scratch = scratch;
+  }
+
+  static async open(): Promise<NetworkHost> {
+    const host = new NetworkHost(await scratchDirectory());
+    execFileSync('ip', ['netns', 'add', host.name]);
+    host.run('ip', 'link', 'set', 'lo', 'up');
+    await bundleProgram('networker.ts', host.scratch.file('networker.mjs'));
+    return host;
+  }
+
+  /** Runs a tool in it, and gives what that says. */
+  run(tool: string, ...args: string[]): string {
+    return execFileSync('ip', ['netns', 'exec', this.name, tool, ...args], { encoding: 'utf8', stdio: 'pipe' });
+  }
+
+  /** Names of its interfaces but the loopback. */
+  links(): string[] {
+    const links = JSON.parse(this.run('ip', '-json', 'link')) as { ifname: string }[];
+    return links.map(({ ifname }) => ifname).filter((name) => name !== 'lo');
+  }
+
+  /** All that a network may change of it. */
+  state(): string {
+    const forwarding = ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding', 'net.ipv6.conf.lo.accept_ra'];
+    return [
+      this.run('ip', '-br', 'link'),
+      this.run('ip', '-br', 'address'),
+      this.run('ip', 'route'),
+      this.run('nft', 'list', 'ruleset'),
+      this.run('sysctl', ...forwarding),
+    ].join('\n');
+  }
+
+  /** A program in it. @param drop a capability that it is not to have */
+  networker(order: Partial<NetworkerOrder> = {}, drop?: string): Networker {
+    const program = new Networker(this, order, drop);
+    this.#programs.push(program);
+    return program;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#programs.map((program) => program.kill()));
+    execFileSync('ip', ['netns', 'delete', this.name]);
+    await this.scratch[Symbol.asyncDispose]();
+  }
+}
+
+/** A program that has places in networks. */
+export class Networker {
+  readonly #child: ChildProcess;
+  #serial = 0;
+
+  constructor(host: NetworkHost, order: Partial<NetworkerOrder>, drop: string | undefined) {
+    const whole = { dataDir: host.scratch.file('data'), bridge: 'svbr0', ipv4: '172.30.0.0/24', ...order };
+    const without = drop === undefined ? [] : ['setpriv', '--bounding-set', `-${drop}`];
+    this.#child = fork(host.scratch.file('networker.mjs'), [JSON.stringify(whole)], {
+      cwd: PACKAGE_ROOT,
+      execPath: 'ip',
+      execArgv: ['netns', 'exec', host.name, ...without, process.execPath],
+      env: { ...process.env, SMARTVM_RUNTIME_DIR: host.scratch.file('run') },
+    });
+    this.#child.setMaxListeners(0);
+  }
+
+  /** @throws Error with the code of the program's own */
+  async call(call: NetworkerCall): Promise<unknown> {
+    const serial = ++this.#serial;
+    this.#child.send({ ...call, serial });
+    for (;;) {
+      const [answer] = await once(this.#child, 'message');
+      if (answer.serial !== serial) {
+        continue;
+      }
+      if ('code' in answer) {
+        throw Object.assign(new Error(answer.message), { code: answer.code });
+      }
+      return answer.value;
+    }
+  }
+
+  async attach(id: string, request: object = {}): Promise<NetworkAttachment> {
+    const [attachment] = (await this.call({ call: 'attach', id, requests: [request] })) as NetworkAttachment[];
+    return attachment as NetworkAttachment;
+  }
+
+  async kill(): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      this.#child.kill('SIGKILL');
+      await once(this.#child, 'exit');
+    }
+  }
+}
