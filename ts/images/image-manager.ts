@@ -214,8 +214,6 @@ export class ImageManager {
     const found = options.refresh ? undefined : await this.#open(place);
     if (found) {
       await this.#store.manifests.touch(place.key);
-    }
-    if (found) {
       return found;
     }
     try {
