@@ -11,6 +11,15 @@ import { ManagerBench } from '../support/manager.js';
 import { VMMS } from '../support/toy-vm.js';
 import { victimOf } from '../support/victims.js';
 
+/** Ends what may just have ended by itself. */
+function kill(pid: number | undefined): void {
+  try {
+    process.kill(pid ?? Number.NaN, 'SIGKILL');
+  } catch {
+    // There is none, or not any more.
+  }
+}
+
 /** How many random moments: a VM of Firecracker's takes a tenth of the time of one of QEMU's. */
 const MOMENTS = { Firecracker: 200, 'smartvm-qemu': 25 } as Record<string, number>;
 
@@ -128,9 +137,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
         await delay(ms);
         const victim = await victimOf(which);
         const killed = performance.now();
-        if (victim !== undefined) {
-          process.kill(victim, 'SIGKILL');
-        }
+        kill(victim);
         const outcome = await life;
         if (outcome !== undefined) {
           errorMs.push(performance.now() - killed);
