@@ -21,7 +21,7 @@ function kill(pid: number | undefined): void {
 }
 
 /** How many random moments: a VM of Firecracker's takes a tenth of the time of one of QEMU's. */
-const MOMENTS = { Firecracker: 200, 'smartvm-qemu': 25 } as Record<string, number>;
+const MOMENTS = { Firecracker: 200, 'smartvm-qemu': 15 } as Record<string, number>;
 
 describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
   let bench: ManagerBench;
