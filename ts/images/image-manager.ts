@@ -7,6 +7,7 @@ import type { Holder } from '../util/holder.js';
 import { ensurePrivateDirectory } from '../util/private-directory.js';
 import { removeBuild } from './build-sandbox.js';
 import { cloneFile } from './clone-file.js';
+import { layerMismatch, unwritable } from './image-errors.js';
 import type { Arch, BootImage, ProgressListener } from './image-types.js';
 import { cachedInitramfs } from './initramfs-cache.js';
 import { type ImageReference, identityOf, parseReference } from './reference.js';
@@ -213,8 +214,13 @@ export class ImageManager {
     const found = options.refresh ? undefined : await this.#open(place);
     if (found) {
       await this.#store.manifests.touch(place.key);
+      return found;
     }
-    return found ?? (await this.#make(place, options).catch((error) => rethrow(error, this.cacheDir)));
+    try {
+      return await this.#make(place, options);
+    } catch (error) {
+      throw unwritable(error, this.cacheDir);
+    }
   }
 
   async #make({ reference, key, recipe }: Place, options: ResolveOptions): Promise<ImageManifest> {
@@ -258,14 +264,7 @@ export class ImageManager {
   async #assertWhole(manifest: ImageManifest): Promise<void> {
     const whole = await Promise.all(blobsOf(manifest).map((blob) => this.#store.blobs.has(blob)));
     if (whole.includes(false)) {
-      const { name, digest } = manifest;
-      throw new SmartVMError(
-        'LAYER_MISMATCH',
-        `the image of the layer, ${name} (${digest}), is damaged or was removed`,
-        {
-          details: { name, digest },
-        },
-      );
+      throw layerMismatch(manifest);
     }
   }
 
@@ -292,14 +291,4 @@ export class ImageManager {
       config: manifest.config,
     };
   }
-}
-
-/** A disk that is full, or can only be read, and the like. @throws SmartVMError */
-function rethrow(cause: unknown, cacheDir: string): never {
-  if (cause instanceof SmartVMError) {
-    throw cause;
-  }
-  throw new SmartVMError('FILE_WRITE_FAILED', `cannot put an image into ${cacheDir}: ${(cause as Error).message}`, {
-    cause,
-  });
 }
