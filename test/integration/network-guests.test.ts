@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GuestLab, HOST, METADATA, OUTSIDE, PRIVATE, WEB } from '../support/guest-lab.js';
 
 /** Debian's modules and programs, once, and two guests of it that nobody accelerates. */
-const BOOT_TIMEOUT_MS = 400_000;
-const GUEST = { startTimeoutMs: 180_000, dns: [WEB.ipv4] };
+const BOOT_TIMEOUT_MS = 650_000;
+const GUEST = { startTimeoutMs: 300_000, dns: [WEB.ipv4] };
 
 describe.skipIf(process.getuid?.() !== 0)('guests in networks', { timeout: 120_000 }, () => {
   let lab: GuestLab;
