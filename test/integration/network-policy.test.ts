@@ -1,11 +1,21 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Egress } from '../../ts/config/egress.js';
+import type { FrameDrop } from '../../ts/network/policy/counters.js';
+import { linkLocal } from '../../ts/network/policy/elements.js';
 import {
+  attachElements,
+  type BoundPort,
+  baseRuleset,
   changeElements,
   changeIsolation,
   detachElements,
+  networkElements,
   type PolicyAttachment,
+  withdrawNetwork,
 } from '../../ts/network/policy/ruleset.js';
+import { reconcile, type Wire } from '../../ts/network/policy/sweep.js';
+import { viaRemoval, viaRoutes, viaRule } from '../../ts/network/policy/via.js';
+import { parseCidr } from '../../ts/util/cidr.js';
 import {
   attachmentOf,
   GATEWAY,
@@ -16,6 +26,7 @@ import {
   NEIGHBOUR,
   NETWORK,
   NetLab,
+  TUNNEL,
 } from '../support/net-lab.js';
 
 const REFUSED = 'ECONNREFUSED';
@@ -254,7 +265,7 @@ describe('frames of a guest', () => {
     const before = await lab.counters();
     await lab.sendFrame('g1', frame);
     await expect.poll(() => lab.drops('tap1', kind)).toBe((before.frames.get('tap1')?.get(kind)?.packets ?? 0) + 1);
-    expect((await lab.counters()).frames.get('tap2')).toEqual(before.frames.get('tap2'));
+    expect(await lab.drops('tap2', kind)).toBe(before.frames.get('tap2')?.get(kind)?.packets);
   });
 
   test.each([
@@ -283,8 +294,11 @@ describe('frames of a guest', () => {
     await expect.poll(() => lab.drops('tap1', 'bad_type')).toBe(packets + 1);
     const after = new Map((await lab.counters()).frames.get('tap1'));
     expect(after.get('bad_type')?.bytes).toBeGreaterThan(bytes);
-    expected.delete('bad_type');
-    after.delete('bad_type');
+    // What passes here is dropped on its way to the neighbour, which is another matter.
+    for (const kind of ['bad_type', 'isolated'] as const) {
+      expected.delete(kind);
+      after.delete(kind);
+    }
     expect(after).toEqual(expected);
   });
 });
@@ -335,7 +349,7 @@ describe('a network that leaves by one interface', () => {
     await lab.serve('internet');
     await lab.addTunnel('wg0');
     await lab.rules([...withdrawNetwork(NETWORK), ...networkElements(through)]);
-    await lab.via(viaRoutes('svbr0', 'wg0'));
+    await lab.via(viaRoutes('svbr0', 'wg0'), viaRoutes('svbr0', 'wg0', TUNNEL.gateway6));
     await lab.via([viaRule('svbr0')]);
     await lab.addGuest(1, { network: through });
   });
@@ -352,7 +366,7 @@ describe('a network that leaves by one interface', () => {
     await lab.ip('host', ...viaRemoval('svbr0'));
     expect(await lab.dial('g1', INTERNET.ipv4)).toBe(REFUSED);
     await lab.addTunnel('wg0');
-    await lab.via(viaRoutes('svbr0', 'wg0'));
+    await lab.via(viaRoutes('svbr0', 'wg0'), viaRoutes('svbr0', 'wg0', TUNNEL.gateway6));
     await lab.ip('host', viaRule('svbr0'));
     expect(await lab.dial('g1', INTERNET.ipv4)).toBe(TUNNEL.ipv4);
   });
@@ -390,7 +404,8 @@ describe('200 guests', () => {
     await lab.rules([baseRuleset(), ...reconcile([], [NETWORK], wires)]);
     expect(await lab.rulesAndElements()).toEqual(all);
     await lab.rules(wires.flatMap(({ attachment, egress, ports }) => detachElements(attachment, egress, ports)));
-    await lab.rules([...withdrawNetwork(NETWORK), ...reconcile(await lab.listings(), [], [])]);
+    await lab.rules(withdrawNetwork(NETWORK));
+    await lab.rules(reconcile(await lab.listings(), [], []));
     await lab.in('host', 'nft', ['flush', 'chain', 'inet', 'smartvm', 'refuse']);
     await lab.rules([baseRuleset()]);
     expect(await lab.rulesAndElements()).toEqual(lab.empty);

@@ -23,7 +23,7 @@ export const METADATA = '169.254.169.254';
 export const LINK_LOCAL = '169.254.7.7';
 export const NEIGHBOUR = { ipv4: '10.9.9.9', ipv6: 'fd99::9' };
 export const HOST = { ipv4: '203.0.113.1', ipv6: '2001:db8:113::1' };
-export const TUNNEL = { ipv4: '198.51.100.2', ipv6: '2001:db8:51::2' };
+export const TUNNEL = { ipv4: '198.51.100.2', ipv6: '2001:db8:51::2', gateway6: '2001:db8:51::1' };
 export const GATEWAY = { ipv4: '172.30.0.1', ipv6: 'fd00:30::1' };
 export const NETWORK: PolicyNetwork = {
   bridge: 'svbr0',
@@ -141,10 +141,9 @@ export class NetLab {
   }
 
   /** Runs lines of `ip -batch` on the host for both families of addresses. */
-  async via(lines: readonly string[]): Promise<void> {
-    for (const family of ['-4', '-6']) {
-      await run('ip', ['-n', this.namespace('host'), family, '-batch', '-'], { input: lines.join('\n') });
-    }
+  async via(lines: readonly string[], lines6 = lines): Promise<void> {
+    await run('ip', ['-n', this.namespace('host'), '-4', '-batch', '-'], { input: lines.join('\n') });
+    await run('ip', ['-n', this.namespace('host'), '-6', '-batch', '-'], { input: lines6.join('\n') });
   }
 
   async listings(): Promise<string[]> {
