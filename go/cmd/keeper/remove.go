@@ -24,12 +24,12 @@ func removeOrphan(dir string) error {
 		return err
 	}
 	var record struct {
-		Journal struct{ Taps, Sockets []string }
+		Journal struct{ Taps, Sockets, Layers []string }
 	}
 	if err := json.Unmarshal(text, &record); err != nil {
 		return fmt.Errorf("%s is left: its record: %w", dir, err)
 	}
-	if j := record.Journal; len(j.Taps)+len(j.Sockets) > 0 {
+	if j := record.Journal; len(j.Taps)+len(j.Sockets)+len(j.Layers) > 0 {
 		return nil
 	}
 	if isSnapshotUnderWay, err := hasSnapshotFolders(dir); err != nil || isSnapshotUnderWay {
