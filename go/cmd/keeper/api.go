@@ -25,6 +25,7 @@ type api struct {
 	id     string
 	vmm    *vmm
 	life   *life
+	ports  *ports
 	server *http.Server
 	// Holds a token while nobody writes to the console.
 	console chan struct{}
@@ -58,7 +59,7 @@ func listen(path string) (net.Listener, error) {
 }
 
 func serve(listener net.Listener, id string, vmm *vmm, life *life) *api {
-	a := &api{id: id, vmm: vmm, life: life, console: make(chan struct{}, 1), detach: make(chan struct{}), exited: make(chan struct{})}
+	a := &api{id: id, vmm: vmm, life: life, ports: newPorts(), console: make(chan struct{}, 1), detach: make(chan struct{}), exited: make(chan struct{})}
 	a.console <- struct{}{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.getState)
@@ -68,6 +69,7 @@ func serve(listener net.Listener, id string, vmm *vmm, life *life) *api {
 	mux.HandleFunc("PUT /signal", a.putSignal)
 	mux.HandleFunc("PUT /state", a.putState)
 	mux.HandleFunc("PUT /limits", a.putLimits)
+	mux.HandleFunc("PUT /ports", a.putPorts)
 	mux.HandleFunc("GET /events", a.getEvents)
 	mux.HandleFunc("GET /hold", a.getHold)
 	mux.HandleFunc("PUT /detached", a.putDetached)
@@ -84,6 +86,7 @@ func serve(listener net.Listener, id string, vmm *vmm, life *life) *api {
 // finish gives the last answers, then removes the socket.
 func (a *api) finish(exit []byte) {
 	a.exit = exit
+	a.ports.close()
 	a.life.ended(exit)
 	close(a.exited)
 	ctx, cancel := context.WithTimeout(context.Background(), answerGrace)

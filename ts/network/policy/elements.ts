@@ -29,17 +29,28 @@ export function networkSets({ bridge: bridgeName, owned, isolated, ipv4, ipv6, v
   ];
 }
 
+/** An address as nft prints it, so that what it lists can be found again. */
+function canonical(address: string): string {
+  const parsed = parseCidr(address);
+  return parsed ? formatAddress(parsed) : address;
+}
+
 function prefix(text: string): string {
   const range = parseCidr(text);
   return range ? `${formatAddress(range)}/${range.prefix}` : text;
 }
 
 export function attachmentSets(
-  attachment: PolicyAttachment,
+  given: PolicyAttachment,
   policy: CompiledEgress,
   ports: readonly BoundPort[],
 ): ElementSet[] {
-  const { owned } = attachment.network;
+  const { owned } = given.network;
+  const attachment = {
+    ...given,
+    mac: given.mac.toLowerCase(),
+    ipv6: given.ipv6 === undefined ? undefined : canonical(given.ipv6),
+  };
   return [
     ...wireSets(attachment),
     ...(owned ? policySets(attachment, policy) : []),
@@ -91,7 +102,7 @@ function portSets({ network, ipv4, ipv6 }: PolicyAttachment, port: BoundPort): E
       inet(`inbound${number}`, key(guest, protocol, guestPort)),
       all
         ? inet(`published_any${number}`, `${key(protocol, hostPort)} : ${to}`)
-        : inet(`published${number}`, `${key(hostIp, protocol, hostPort)} : ${to}`),
+        : inet(`published${number}`, `${key(canonical(hostIp), protocol, hostPort)} : ${to}`),
     ];
   };
   return [...family(4, ipv4), ...family(6, ipv6)];

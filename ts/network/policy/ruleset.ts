@@ -2,7 +2,7 @@ import type { Egress } from '../../config/egress.js';
 import type { PublishedPort } from '../../config/publish.js';
 import { BASE_RULESET } from './base.js';
 import { attachmentSets, type ElementSet, networkSets } from './elements.js';
-import { addElements, dropElements, type NftCommand } from './nft.js';
+import { addElements, dropElements, interfaceName, type NftCommand } from './nft.js';
 import { compileEgress, policyChains } from './policy-chains.js';
 
 /** What the rules have to know of a network. */
@@ -74,6 +74,17 @@ export function changeElements(
     ...detachElements(attachment, before.egress, before.ports),
     ...attachElements(attachment, after.egress, after.ports),
   ];
+}
+
+/** The commands that keep the guests of a network apart from now on, or no longer. `before` and `after` differ in nothing else. */
+export function changeIsolation(
+  before: PolicyNetwork,
+  after: PolicyNetwork,
+  attachments: readonly PolicyAttachment[],
+): NftCommand[] {
+  const ports = attachments.map(({ port }) => interfaceName(port));
+  const edit = after.isolated ? addElements : dropElements;
+  return [...withdrawNetwork(before), ...networkElements(after), ...edit('bridge', 'isolated', ports)];
 }
 
 /** The commands that take a wire out again, given as it was let in. Idempotent. Its policy's chains stay, for others may have them. */
