@@ -9,6 +9,7 @@ import { delay, linkSignals, throwIfCanceled, withDeadline } from '../util/deadl
 import { endProcess } from '../util/end-process.js';
 import { adoptKeeper } from './adopted-keeper.js';
 import type { Confinement } from './confinement.js';
+import { endedError } from './ended-error.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
 import type { Keeper } from './keeper.js';
 import type { KeeperLife, KeeperWord } from './keeper-life.js';
@@ -92,7 +93,7 @@ export class VmmProcess {
       throw new SmartVMError('KEEPER_FAILED', `the keeper of VM ${id} does not answer`);
     }
     if (state === 'gone' || state.state !== 'running') {
-      throw new SmartVMError('VM_NOT_FOUND', `VM ${id} has ended`, { details: { id, runtimeDir } });
+      throw await endedError(id, runtimeDir);
     }
     const api = new FirecrackerApi(new SocketClient({ socketPath }));
     return new VmmProcess(options, adoptKeeper(runtimeDir, state), api, new Readiness(api));
