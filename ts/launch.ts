@@ -24,7 +24,7 @@ export interface LaunchOptions extends VmTags, LifetimeOptions {
   memSizeMib?: number | undefined;
   /** Size in MiB of the layer that takes the VM's writes, sparse on the host. Default 1,024. */
   diskSizeMib?: number | undefined;
-  /** Default: the id. */
+  /** 1 to 64 letters, digits, hyphens, underscores or dots. Default: the id. */
   hostname?: string | undefined;
   /** Environment of every command in the VM. It is written to a file of the VM that this user alone can read. */
   env?: Readonly<Record<string, string>> | undefined;

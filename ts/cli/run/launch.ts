@@ -10,6 +10,7 @@ import { exitCodeOfRefusal } from '../process-exit.js';
 import { reportError, reportWarnings } from '../report.js';
 import { printLines } from '../vms/output.js';
 import { follow } from './follow.js';
+import { exitCodeInTime } from './time-up.js';
 
 export interface RunOptions extends EnvironmentOptions {
   image: string;
@@ -43,7 +44,8 @@ export async function run(command: readonly string[], options: RunOptions): Prom
       return await announce(await smartvm.launch({ ...launch, ...detached }), interrupt);
     }
     const vm = await smartvm.launch(launch);
-    return await follow(await vm.spawn(command), options, interrupt);
+    const end = follow(await vm.spawn(command), options, interrupt);
+    return options.ttl === undefined ? await end : (interrupt.exitCode ?? (await exitCodeInTime(vm, end)));
   } catch (error) {
     if (interrupt.exitCode !== undefined) {
       return interrupt.exitCode;
