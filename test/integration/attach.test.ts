@@ -6,6 +6,7 @@ import { SmartVM } from '../../ts/smartvm.js';
 import { isAlive } from '../../ts/util/process-identity.js';
 import type { VmExit } from '../../ts/vm/exit.js';
 import { isKeeperAlive } from '../../ts/vmm/keeper.js';
+import { readVmStatus } from '../../ts/vmm/registry/state.js';
 import { ManagerBench } from '../support/manager.js';
 import { ToyVm, VMMS } from '../support/toy-vm.js';
 
@@ -70,7 +71,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs on $name', (vmm) => {
       await using vm = await smartvm.attach(id);
       await vm.pause();
     }
-    expect(smartvm.vmCount).toBe(0);
+    expect([smartvm.vmCount, readVmStatus(bench.directoryOf(id))?.state]).toEqual([0, 'paused']);
     expect(await isKeeperAlive(bench.directoryOf(id))).toBe(true);
     const vm = await smartvm.attach(id);
     expect([vm.state, await smartvm.attach(id)]).toEqual(['paused', vm]);

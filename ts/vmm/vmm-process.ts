@@ -231,6 +231,7 @@ export class VmmProcess {
   /** Ends what this program has of it, and not the VMM: whether and how that ends, nobody is told here any more. */
   async release(): Promise<void> {
     this.#readiness.end();
+    await this.life.said; // a pause that its keeper does not hear of is one that nobody sees
     this.#keeper.release();
     await this.#closeClients();
   }
