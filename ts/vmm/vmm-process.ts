@@ -9,12 +9,11 @@ import { delay, linkSignals, throwIfCanceled, withDeadline } from '../util/deadl
 import { endProcess } from '../util/end-process.js';
 import { adoptKeeper } from './adopted-keeper.js';
 import type { Confinement } from './confinement.js';
-import { endedError } from './ended-error.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
 import type { Keeper } from './keeper.js';
 import type { KeeperLife, KeeperWord } from './keeper-life.js';
-import { askKeeper } from './keeper-state.js';
 import { Launcher } from './launcher.js';
+import { livingKeeper } from './living-keeper.js';
 import { type InstanceInfo, Readiness } from './readiness.js';
 import type { VmRecord } from './registry/record.js';
 import { tailLines } from './tail.js';
@@ -88,13 +87,7 @@ export class VmmProcess {
    */
   static async attach(options: AttachOptions): Promise<VmmProcess> {
     const { id, runtimeDir, socketPath } = options;
-    const state = await askKeeper(runtimeDir);
-    if (state === 'silent') {
-      throw new SmartVMError('KEEPER_FAILED', `the keeper of VM ${id} does not answer`);
-    }
-    if (state === 'gone' || state.state !== 'running') {
-      throw await endedError(id, runtimeDir);
-    }
+    const state = await livingKeeper(id, runtimeDir);
     const api = new FirecrackerApi(new SocketClient({ socketPath }));
     return new VmmProcess(options, adoptKeeper(runtimeDir, state), api, new Readiness(api));
   }
