@@ -102,12 +102,12 @@ export class Redactor {
     if (!isSecret || value === null || typeof value === 'boolean') {
       return this.value(value, depth);
     }
-    return /^mmds$/i.test(name) && typeof value === 'object' ? this.#withoutContents(value) : REDACTED;
+    return /^mmds$/i.test(name) && typeof value === 'object' ? this.#withoutContents(value, depth) : REDACTED;
   }
 
   /** Of the metadata service, how it is reached. */
-  #withoutContents(mmds: object): unknown {
+  #withoutContents(mmds: object, depth: number): unknown {
     const shown = ['version', 'networkInterfaces', 'ipv4Address', 'imdsCompat'];
-    return this.value(Object.fromEntries(Object.entries(mmds).filter(([name]) => shown.includes(name))));
+    return this.value(Object.fromEntries(Object.entries(mmds).filter(([name]) => shown.includes(name))), depth);
   }
 }
