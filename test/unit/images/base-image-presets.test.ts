@@ -186,7 +186,7 @@ describe('the presets of the CI bucket', () => {
       requests.push(request.url ?? '');
       response.end(`<ListBucketResult>${contents}</ListBucketResult>`);
     });
-    const one = manager({ bucketUrl: server.url('/b'), ciVersion: NEWEST.split('/')[1] });
+    const one = manager({ bucketUrl: server.url('/b'), ciVersion: NEWEST.slice(NEWEST.indexOf('/') + 1) });
     await expect(one.ensureBaseImage()).rejects.toMatchObject({ code: 'BASE_IMAGE_ARTIFACT_FAILED' });
     expect(requests.filter((url) => !url.includes('list-type=2'))).toEqual([]);
   });
