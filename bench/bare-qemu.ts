@@ -98,7 +98,11 @@ async function joinGuest(guest: GuestPort, socket: Socket): Promise<void> {
 
 async function prepareFiles(image: BootImage, directory: string): Promise<void> {
   const keys = await generateVmKeys();
-  await perVmInitramfs(image.initramfsPath, join(directory, INITRAMFS), guestConfig('bare', {}, image, keys));
+  await perVmInitramfs(
+    image.initramfsPath,
+    join(directory, INITRAMFS),
+    guestConfig('bare', {}, image, { kind: 'overlay', grows: false }, keys),
+  );
   await createOverlayDrive(join(directory, 'cache'), join(directory, OVERLAY), DISK_SIZE_MIB);
   await writeFile(join(directory, 'id_ed25519'), keys.clientKey, { mode: 0o600 });
   await writeFile(join(directory, 'known_hosts'), `guest ssh-ed25519 ${keys.hostPublicKey}\n`);

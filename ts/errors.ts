@@ -29,9 +29,16 @@ export const ERROR_CODES = {
   EXEC_OUTPUT_LIMIT: 'A command wrote more than `maxOutputBytes`; its process group was ended.',
   EXEC_TIMEOUT: 'A command in the guest ran longer than its `timeoutMs`; its process group was ended.',
   FILE_WRITE_FAILED: 'A file of SmartVM could not be written; the cause has the system error.',
+  IMAGE_AMBIGUOUS: 'Several images have a digest that begins so. `details.names` has them; give a whole name.',
   IMAGE_BUILD_FAILED: 'An image could not be built. The message has the tail of what the build tool said.',
+  IMAGE_IN_USE: 'An image is not removed: VMs have it. `details.vms` has their ids.',
   IMAGE_KERNEL_UNSUPPORTED: 'A kernel cannot boot on this VMM. The message names kernels that can.',
-  IMAGE_UNKNOWN: 'No image of that name. The message lists those there are.',
+  IMAGE_PART_INVALID: 'A part of an image is larger than it may be, has another sha256, or is no regular file.',
+  IMAGE_PULL_FAILED:
+    'An OCI image could not be pulled: network, credentials, or no such image. `details.reason` says which, the message how to go on.',
+  IMAGE_REFUSED:
+    'An OCI image is not as it must be: other digests, another architecture, members that lead out of it, over a limit.',
+  IMAGE_UNKNOWN: 'No image of that name. The message has the forms that a name can have.',
   INVALID_BASE_IMAGE_CACHE_LIMIT: '`maxStoredBaseImages` is not an integer of at least 1.',
   INVALID_BASE_IMAGE_MANIFEST: 'A base image manifest breaks a rule. The message says which.',
   INVALID_CONFIG: 'A VM configuration breaks rules. `details.errors` lists all of them.',
@@ -50,6 +57,12 @@ export const ERROR_CODES = {
   JAILER_MISSING:
     "Firecracker's jailer was not found. Run `smartvm install`, or name one; `jail: false` gives up the wall.",
   KEEPER_FAILED: 'The keeper of a VM could not be started, or broke off.',
+  LAYER_DAMAGED: 'A layer that was kept cannot be used any more. The message says what is wrong with it.',
+  LAYER_IN_USE: 'A layer that is kept is a running VM’s. `details.usedBy` is its id; one layer is one VM’s at a time.',
+  LAYER_MISMATCH: 'A layer that was kept is of another kind, or lies over another image, than what is asked for.',
+  LAYER_NOT_FOUND: 'No layer of that name is kept.',
+  LAYER_UNSUPPORTED:
+    'The image or the file system of the host cannot have that kind of layer. Let it be chosen: `auto`.',
   MEMORY_EXCEEDED: 'The VM asks for more memory than the host has.',
   NAME_TAKEN: 'A VM that lives has the name already. `details` says which: stop that one, or take another name.',
   NO_CLIENT: 'The VM has not been started, so there is no API to call.',

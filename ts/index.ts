@@ -1,6 +1,9 @@
 export type { AttachOptions, AttachReport } from './attach.js';
 export type { CapacityDemand, CapacityOptions } from './config/capacity.js';
+export { type DebianOptions, debianReference } from './config/debian.js';
 export type * from './config/device-types.js';
+export type { ImageCommandOptions, ImageConfig } from './config/image-config.js';
+export type { LayerKind, LayerOptions } from './config/layers.js';
 export type { LifetimeOptions } from './config/lifetime.js';
 export type { IMemoryBackend, IRestoreOptions } from './config/restore.js';
 export type * from './config/types.js';
@@ -25,8 +28,20 @@ export type { Answer, Wire, WireAnswer } from './firecracker/wire.js';
 export type { ExecOptions, ExecResult, GuestProcess, ProcessExit, SpawnOptions } from './guest/types.js';
 export { BaseImageManager } from './images/base-image-manager.js';
 export type * from './images/base-image-types.js';
-export { type BootImage, ImageManager, type ImageProgress } from './images/image-manager.js';
+export {
+  type BootImage,
+  type CollectedThing,
+  type FirecrackerBinaries,
+  type HeldImage,
+  ImageManager,
+  type ImageProgress,
+  type ResolveOptions,
+  type StoredImage,
+} from './images/image-manager.js';
+export type { KeptLayer, ListedLayer } from './images/layers/kept.js';
+export type { ImageManifest } from './images/store/manifests.js';
 export type { LaunchOptions } from './launch.js';
+export type { Layers } from './layers.js';
 export { NetworkManager } from './network/network-manager.js';
 export { type CreateVMOptions, SmartVM, type SmartVMOptions } from './smartvm.js';
 export type { StepMessage, TracedMessage } from './util/traced.js';

@@ -1,29 +1,33 @@
 import { join } from 'node:path';
 import { assertQueueMs } from './config/capacity.js';
 import { assertCommandOptions } from './config/commands.js';
+import { type DebianOptions, debianReference } from './config/debian.js';
 import { assertTags, type VmTags } from './config/labels.js';
+import { assertLayerOptions, keptLayerName, type LayerOptions } from './config/layers.js';
 import { assertLifetime, assertRemoval, type LifetimeOptions, lifetimeOf } from './config/lifetime.js';
-import type { IMicroVMConfig } from './config/types.js';
+import type { IDriveConfig, IMicroVMConfig } from './config/types.js';
+import { SmartVMError } from './errors.js';
 import { writeGuestAccess } from './guest/access.js';
 import { dialerOf } from './guest/dial.js';
 import { generateVmKeys, type VmKeys } from './guest/keys.js';
 import type { DialGuest } from './guest/types.js';
 import type { BootImage, ImageProgress } from './images/image-manager.js';
 import { perVmInitramfs } from './images/initramfs.js';
-import { createOverlayDrive } from './images/overlay.js';
+import type { LayerPlan } from './images/layers/plan.js';
+import type { Amounts } from './vmm/capacity/amounts.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
-export interface LaunchOptions extends VmTags, LifetimeOptions {
+export interface LaunchOptions extends Omit<VmTags, 'image'>, LifetimeOptions, LayerOptions {
   /** 1 to 64 letters, digits or hyphens. Default: made up. */
   id?: string | undefined;
-  /** Default `debian`. */
-  image?: string | undefined;
+  /** `debian:trixie`, `oci:python:3.12`, a folder with a root file system, and more: docs/images.md. Default `debian`. */
+  image?: string | { readonly debian: DebianOptions } | undefined;
+  /** Whether an image that is there is asked for anew: a tag may name another one by now. Default `missing`: it is not. */
+  pull?: 'always' | 'missing' | undefined;
   /** Virtual CPUs, 1 to 32. Default 1. */
   vcpuCount?: number | undefined;
   /** Memory in MiB. Default 256. */
   memSizeMib?: number | undefined;
-  /** Size in MiB of the layer that takes the VM's writes, sparse on the host. Default 1,024. */
-  diskSizeMib?: number | undefined;
   /** 1 to 64 letters, digits, hyphens, underscores or dots. Default: the id. */
   hostname?: string | undefined;
   /** Environment of every command in the VM. It is written to a file of the VM that this user alone can read. */
@@ -60,27 +64,44 @@ export const DEFAULT_IMAGE = 'debian';
 const GUEST_CID = 3;
 const AGENT_PROTOCOL = 1;
 const INITRAMFS = 'initramfs.cpio';
-const OVERLAY = 'overlay.img';
 const VSOCK = 'vsock.sock';
-const DEFAULT_DISK_SIZE_MIB = 1024;
 
-/** @throws SmartVMError INVALID_OPTION for what would be found out only once an image is built */
-export function assertLaunch(options: LaunchOptions): void {
+/** @throws SmartVMError INVALID_OPTION, MEMORY_EXCEEDED for what would be found out only once an image is built */
+export function assertLaunch(options: LaunchOptions, { memoryMib: hostMib }: Pick<Amounts, 'memoryMib'>): void {
   assertQueueMs(options.queueMs);
-  assertTags(options);
+  assertTags({ ...options, image: imageReference(options.image) });
   assertLifetime(options);
   assertRemoval(options.removeOnExit, options.detached);
   assertCommandOptions(options);
+  assertLayerOptions(options);
+  keptLayerName(options);
+  const { memSizeMib } = options;
+  if (memSizeMib !== undefined && memSizeMib > hostMib) {
+    throw new SmartVMError('MEMORY_EXCEEDED', `a VM of ${memSizeMib} MiB does not fit this host of ${hostMib} MiB`, {
+      details: { memSizeMib, hostMib },
+    });
+  }
 }
 
-/** What a VM is beside its configuration. */
-export function vmOptionsOf(options: LaunchOptions) {
-  const { name, labels, image = DEFAULT_IMAGE, detached, removeOnExit, command } = options;
+/** The reference of the image that a launch names. @throws SmartVMError IMAGE_UNKNOWN, INVALID_OPTION */
+export function imageReference(image: LaunchOptions['image']): string | undefined {
+  return typeof image === 'object' ? debianReference(image.debian) : image;
+}
+
+/** What a VM is beside its configuration. @param image the name of the image that it boots */
+export function vmOptionsOf(options: LaunchOptions, image: string) {
+  const { name, labels, detached, removeOnExit, command } = options;
   return { name, labels, image, detached, removeOnExit, command, ...lifetimeOf(options) };
 }
 
-/** The VM that runs an image: root file system read-only, a layer of its own for its writes, vsock for the agent. */
-export function launchConfig(id: string, runtimeDir: string, options: LaunchOptions, image: BootImage): IMicroVMConfig {
+/** The VM that runs an image: a layer of its own for its writes, vsock for the agent. */
+export function launchConfig(
+  id: string,
+  runtimeDir: string,
+  options: LaunchOptions,
+  image: BootImage,
+  layer: LayerPlan,
+): IMicroVMConfig {
   const folder = vmmFolder(runtimeDir);
   return {
     id,
@@ -90,13 +111,29 @@ export function launchConfig(id: string, runtimeDir: string, options: LaunchOpti
       bootArgs: [image.bootArgs, options.bootArgs].filter((part) => part !== undefined).join(' '),
     },
     machineConfig: { vcpuCount: options.vcpuCount ?? 1, memSizeMib: options.memSizeMib ?? 256 },
-    drives: [
-      { driveId: 'rootfs', pathOnHost: image.rootfs.path, isRootDevice: true, isReadOnly: true },
-      { driveId: 'overlay', pathOnHost: join(folder, OVERLAY), isRootDevice: false, isReadOnly: false },
-    ],
+    drives: drivesOf(image, layer),
     ...(options.networkInterfaces ? { networkInterfaces: options.networkInterfaces } : {}),
     vsock: { guestCid: GUEST_CID, udsPath: join(folder, VSOCK) },
   };
+}
+
+/** What the guest is told of its layer. */
+type GuestLayer = Pick<LayerPlan, 'kind' | 'grows'>;
+
+/**
+ * The image, which is only read, with the layer beside it; or the layer alone, where it is a copy of the image. Behind them the
+ * kernel's modules, where the image has none.
+ */
+function drivesOf({ rootfs, moduleDrivePath }: BootImage, { kind, path }: LayerPlan): IDriveConfig[] {
+  const root: IDriveConfig[] =
+    kind === 'overlay'
+      ? [
+          { driveId: 'rootfs', pathOnHost: rootfs.path, isRootDevice: true, isReadOnly: true },
+          { driveId: 'overlay', pathOnHost: path, isRootDevice: false, isReadOnly: false },
+        ]
+      : [{ driveId: 'rootfs', pathOnHost: path, isRootDevice: true, isReadOnly: false }];
+  const modules = { driveId: 'modules', isRootDevice: false, isReadOnly: true };
+  return moduleDrivePath === undefined ? root : [...root, { ...modules, pathOnHost: moduleDrivePath }];
 }
 
 /** Makes the files of a VM that are its own, and gives the way to the agent inside. */
@@ -105,13 +142,14 @@ export async function prepareFiles(
   runtimeDir: string,
   options: LaunchOptions,
   image: BootImage,
-  cacheDir: string,
+  layer: GuestLayer,
+  fillLayer: () => Promise<void>,
 ): Promise<DialGuest> {
   const folder = vmmFolder(runtimeDir);
   const keys = await generateVmKeys();
   await Promise.all([
-    perVmInitramfs(image.initramfsPath, join(folder, INITRAMFS), guestConfig(id, options, image, keys)),
-    createOverlayDrive(cacheDir, join(folder, OVERLAY), options.diskSizeMib ?? DEFAULT_DISK_SIZE_MIB),
+    perVmInitramfs(image.initramfsPath, join(folder, INITRAMFS), guestConfig(id, options, image, layer, keys)),
+    fillLayer(),
   ]);
   const access = { udsPath: join(folder, VSOCK), keys };
   await writeGuestAccess(runtimeDir, access);
@@ -119,21 +157,40 @@ export async function prepareFiles(
 }
 
 /** What the agent reads in /smartvm/config.json; drives have the names that their order gives them. */
-export function guestConfig(id: string, options: LaunchOptions, image: BootImage, keys: VmKeys): object {
+export function guestConfig(
+  id: string,
+  options: LaunchOptions,
+  image: BootImage,
+  layer: GuestLayer,
+  keys: VmKeys,
+): object {
   return {
     protocol: AGENT_PROTOCOL,
     id,
     hostname: options.hostname ?? id,
-    root: {
-      device: '/dev/vda',
-      fsType: image.rootfs.fsType,
-      readOnly: true,
-      overlay: { device: '/dev/vdb', fsType: 'ext4' },
-    },
+    root: rootOf(image, layer),
     hostKey: keys.hostKey,
     authorizedKeys: [keys.clientPublicKey],
     seed: keys.seed,
     timeMs: Date.now(),
-    defaults: { env: options.env, user: options.user, cwd: options.cwd },
+    container: image.config !== undefined,
+    modules: modulesOf(image, layer),
+    defaults: {
+      env: { ...image.config?.env, ...options.env },
+      user: options.user ?? image.config?.user,
+      cwd: options.cwd ?? image.config?.workingDir,
+    },
   };
+}
+
+function rootOf({ rootfs: { fsType } }: BootImage, { kind, grows }: GuestLayer): object {
+  const root = { device: '/dev/vda', fsType };
+  return kind === 'overlay'
+    ? { ...root, readOnly: true, overlay: { device: '/dev/vdb', fsType: 'ext4', grow: grows } }
+    : { ...root, readOnly: false, own: true, grow: grows };
+}
+
+function modulesOf({ moduleDrivePath }: BootImage, { kind }: GuestLayer): object | undefined {
+  const device = kind === 'overlay' ? '/dev/vdc' : '/dev/vdb';
+  return moduleDrivePath === undefined ? undefined : { device, fsType: 'squashfs' };
 }

@@ -1,12 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { type AttachOptions, type AttachReport, vmToAttach } from './attach.js';
-import {
-  assertCapacityDemand,
-  assertCapacityOptions,
-  type CapacityDemand,
-  type CapacityOptions,
-} from './config/capacity.js';
+import { assertCapacityDemand, assertCapacityOptions, type CapacityOptions } from './config/capacity.js';
 import { defaultDataDir, defaultRuntimeDir } from './config/directories.js';
 import { assertVmId } from './config/ids.js';
 import { assertJailOptions, type JailOptions } from './config/jail.js';
@@ -15,14 +10,24 @@ import type { Finding } from './doctor/finding.js';
 import { SmartVMError } from './errors.js';
 import { BaseImageManager } from './images/base-image-manager.js';
 import { ImageManager } from './images/image-manager.js';
-import { assertLaunch, DEFAULT_IMAGE, type LaunchOptions, launchConfig, prepareFiles, vmOptionsOf } from './launch.js';
+import {
+  assertLaunch,
+  DEFAULT_IMAGE,
+  imageReference,
+  type LaunchOptions,
+  launchConfig,
+  prepareFiles,
+  vmOptionsOf,
+} from './launch.js';
+import { Layers } from './layers.js';
 import { NetworkManager } from './network/network-manager.js';
 import { linkSignals } from './util/deadline.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
+import { currentProcess } from './util/process-identity.js';
 import { assertSocketPath } from './util/socket-path.js';
 import { MicroVM } from './vm/micro-vm.js';
-import type { MicroVMOptions } from './vm/types.js';
-import { type Amounts, hostLimits } from './vmm/capacity/amounts.js';
+import type { CreateVMOptions } from './vm/types.js';
+import { hostLimits } from './vmm/capacity/amounts.js';
 import { demandOf } from './vmm/capacity/demand.js';
 import { HostCapacity } from './vmm/capacity/host-capacity.js';
 import { findVmm } from './vmm/find.js';
@@ -34,7 +39,10 @@ import { findRecord } from './vmm/registry/find-record.js';
 import { nameClaimerFor } from './vmm/registry/names.js';
 import { type PruneOptions, type PruneReport, prune, sweep } from './vmm/registry/prune.js';
 import { type RecordEntry, scanRecords } from './vmm/registry/scan.js';
+import { releasesIn } from './vmm/release-binaries.js';
 import { vmmFolder } from './vmm/vm-folder.js';
+
+export type { CreateVMOptions } from './vm/types.js';
 
 export interface SmartVMOptions {
   /** Where images are kept. Default `SMARTVM_DATA_DIR`, `/var/lib/smartvm` (root) or `~/.local/share/smartvm`. */
@@ -60,20 +68,13 @@ export interface SmartVMOptions {
   capacity?: CapacityOptions | false;
 }
 
-export interface CreateVMOptions
-  extends Omit<MicroVMOptions, 'runtimeDir' | 'vmmKind' | 'confine' | 'reserve' | 'claimName' | 'attach'> {
-  /**
-   * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
-   * counts for one CPU and as much memory as its memory file has bytes, or none where a page fault handler has the memory.
-   */
-  capacity?: CapacityDemand | undefined;
-}
-
 /** The composition root: images, network and the VMs that this program made. */
 export class SmartVM implements AsyncDisposable {
   readonly imageManager: ImageManager;
   readonly baseImageManager: BaseImageManager;
   readonly networkManager: NetworkManager;
+  /** What VMs write, and what is kept of it. */
+  readonly layers: Layers;
   readonly #options: SmartVMOptions;
   readonly #runtimeDir: string;
   readonly #jail: JailOptions | undefined;
@@ -92,8 +93,13 @@ export class SmartVM implements AsyncDisposable {
     this.#runtimeDir = resolve(options.runtimeDir ?? defaultRuntimeDir()); // other programs are to find it by its name
     const dataDir = options.dataDir ?? defaultDataDir();
     const arch = options.arch ?? hostArch();
-    this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch });
-    this.baseImageManager = new BaseImageManager({ cacheDir: join(dataDir, 'base-images'), arch });
+    this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch, releases: releasesIn(dataDir) });
+    this.baseImageManager = new BaseImageManager({
+      cacheDir: join(dataDir, 'base-images'),
+      arch,
+      runtimeDir: this.#runtimeDir,
+    });
+    this.layers = new Layers(this.#runtimeDir, join(dataDir, 'layers'), this.imageManager.cacheDir);
     this.#capacity = options.capacity === false ? undefined : new HostCapacity(options.capacity);
     this.networkManager = new NetworkManager({
       ...(options.subnet === undefined ? {} : { subnet: options.subnet }),
@@ -142,7 +148,8 @@ export class SmartVM implements AsyncDisposable {
     await ensurePrivateDirectory(this.#runtimeDir);
     this.#directoryFor(id); // once more: others may have taken the id meanwhile
     this.#add(vm);
-    this.#sweep ??= sweep(this.#runtimeDir).catch(() => undefined); // prune() reports it
+    const clearUp = () => sweep(this.#runtimeDir).then(() => this.layers.prune());
+    this.#sweep ??= clearUp().catch(() => undefined); // prune() reports it
     return vm;
   }
 
@@ -166,14 +173,20 @@ export class SmartVM implements AsyncDisposable {
   async #launch(options: LaunchOptions): Promise<MicroVM> {
     const id = options.id ?? newId();
     const directory = this.#directoryFor(id);
-    assertLaunch(options);
-    assertMemory(options.memSizeMib, this.#capacity?.limits ?? hostLimits());
-    const { signal, onProgress } = options;
+    assertLaunch(options, this.#capacity?.limits ?? hostLimits());
+    const { signal } = options;
+    const resolving = { signal, onProgress: options.onProgress, refresh: options.pull === 'always' };
     await findVmm(this.#options); // before an image is built in vain
-    const image = await this.imageManager.resolve(options.image ?? DEFAULT_IMAGE, { signal, onProgress });
-    const vm = await this.createVM(launchConfig(id, directory, options, image), {
-      ...vmOptionsOf(options),
-      prepare: () => prepareFiles(id, directory, options, image, this.imageManager.cacheDir),
+    const holder = { id, runtimeDir: directory, owner: await currentProcess() };
+    const reference = (await this.layers.imageOf(options)) ?? imageReference(options.image) ?? DEFAULT_IMAGE;
+    await using held = await this.imageManager.hold(reference, holder, resolving);
+    const { image, manifest } = held;
+    const layer = await this.layers.plan(id, options, image);
+    const vm = await this.createVM(launchConfig(id, directory, options, image, layer), {
+      ...vmOptionsOf(options, image.name),
+      imageConfig: image.config,
+      claim: this.layers.claim(layer, manifest),
+      prepare: () => prepareFiles(id, directory, options, image, layer, () => this.layers.fill(layer, image)),
     });
     await vm.start({ signal, timeoutMs: options.startTimeoutMs, queueMs: options.queueMs });
     return vm;
@@ -229,7 +242,9 @@ export class SmartVM implements AsyncDisposable {
    * @throws SmartVMError DIRECTORY_UNSAFE, TOOL_MISSING, TOOL_FAILED
    */
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
-    return await prune(this.#runtimeDir, options);
+    const report = await prune(this.#runtimeDir, options); // first: images and layers may be those of dead VMs
+    const layers = await this.layers.prune(options.dryRun);
+    return { ...report, others: [...report.others, ...layers, ...(await this.imageManager.prune(options))] };
   }
 
   /**
@@ -278,12 +293,4 @@ export class SmartVM implements AsyncDisposable {
 
 function newId(): string {
   return `vm-${randomBytes(5).toString('hex')}`;
-}
-
-function assertMemory(memSizeMib: number | undefined, { memoryMib: hostMib }: Amounts): void {
-  if (memSizeMib !== undefined && memSizeMib > hostMib) {
-    throw new SmartVMError('MEMORY_EXCEEDED', `a VM of ${memSizeMib} MiB does not fit this host of ${hostMib} MiB`, {
-      details: { memSizeMib, hostMib },
-    });
-  }
 }

@@ -11,6 +11,8 @@ const RUN = [
   ['mmdebstrap', 'mmdebstrap'],
   ['mksquashfs', 'squashfs-tools'],
   ['mke2fs', 'e2fsprogs'],
+  ['skopeo', 'skopeo'],
+  ['umoci', 'umoci'],
   ['xz', 'xz-utils'],
   ['zstd', 'zstd'],
   ['depmod', 'kmod'],

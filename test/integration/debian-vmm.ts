@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { expect } from 'vitest';
 import type { Guest } from '../../ts/guest/types.js';
+import { createOverlayDrive } from '../../ts/images/overlay.js';
 import { prepareFiles } from '../../ts/launch.js';
 import { SmartVM } from '../../ts/smartvm.js';
 import { until } from '../support/leftovers.js';
@@ -19,7 +20,9 @@ export class DebianVmm {
     const image = await imageManager.resolve('debian', {});
     const vmm = await QemuVmm.ready();
     await mkdir(vmm.scratch.file('vmm'));
-    const dial = await prepareFiles('debian', vmm.scratch.path, {}, image, imageManager.cacheDir);
+    const layer = { kind: 'overlay', grows: false } as const;
+    const fill = () => createOverlayDrive(imageManager.cacheDir, vmm.scratch.file('vmm', 'overlay.img'), 1024);
+    const dial = await prepareFiles('debian', vmm.scratch.path, {}, image, layer, fill);
     const bodies = {
       '/boot-source': {
         kernel_image_path: image.kernelImagePath,

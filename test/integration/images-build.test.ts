@@ -37,7 +37,8 @@ describe('building an image', () => {
     expect((error as Error).message).toMatch(
       /debian image could not be built: mmdebstrap exited with \d+: [\s\S]*127\.0\.0\.1/,
     );
-    expect(await readdir(scratch.file('cache'))).toEqual(['debian-x86_64.lock']);
+    expect(await readdir(scratch.file('cache', 'building'))).toEqual([]);
+    expect(await manager.list()).toEqual([]);
     expect(await processesNaming(scratch.path)).toEqual([]);
   });
 
@@ -51,7 +52,7 @@ describe('building an image', () => {
       code: 'TOOL_MISSING',
       message: expect.stringContaining('apt-get install mmdebstrap squashfs-tools'),
     });
-    expect(await readdir(scratch.file('cache'))).toEqual(['debian-x86_64.lock']);
+    expect(await readdir(scratch.file('cache', 'building'))).toEqual([]);
   });
 
   it(
@@ -64,13 +65,17 @@ describe('building an image', () => {
       const messages: ImageProgress[] = [];
       const manager = new ImageManager({ cacheDir, agentPath: '/bin/true' });
       const resolving = manager.resolve('debian', { onProgress: (progress) => messages.push(progress) });
-      await until(() => messages.length > 0, 10_000, 'word of the other program');
+      await until(() => messages.length > 1, 10_000, 'word of the other program, and how far it is');
       expect(messages[0]).toMatchObject({ step: 'wait' });
       first.child.kill('SIGKILL');
       await once(first.child, 'exit');
       const image = await resolving;
       expect(messages.map(({ step }) => step)).toEqual(expect.arrayContaining(['build', 'kernel', 'rootfs', 'done']));
-      expect((await readdir(cacheDir)).sort()).toEqual(['debian-x86_64', 'debian-x86_64.lock', 'initramfs']);
+      expect(messages).toContainEqual(
+        expect.objectContaining({ step: 'wait', message: expect.stringMatching(/^another program: (?!waiting)/) }),
+      );
+      expect(await readdir(join(cacheDir, 'building'))).toEqual([]);
+      expect(await manager.prune()).toEqual([]);
       expect((await stat(image.rootfs.path)).size).toBeGreaterThan(100_000_000);
       expect(await processesNaming(cacheDir)).toEqual([]);
       const again = otherProgram(cacheDir);

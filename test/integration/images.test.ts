@@ -1,5 +1,5 @@
-import { cp, mkdir, open, readdir, readFile, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { chmod, cp, mkdir, open, readdir, readFile, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { defaultDataDir } from '../../ts/config/directories.js';
 import { type BootImage, ImageManager, type ImageProgress } from '../../ts/images/image-manager.js';
@@ -25,12 +25,13 @@ beforeAll(async () => {
 
 const insideRoot = async (path: string) => (await run('unsquashfs', ['-cat', image.rootfs.path, path])).toString();
 
-/** A copy of the shared bundle in a cache of a test's own. */
+/** A copy of the shared images in a cache of a test's own, and the root file system in it. */
 async function copyOfCache(cacheDir: string): Promise<string> {
   await mkdir(cacheDir, { mode: 0o700 });
-  const bundle = join(cacheDir, 'debian-x86_64');
-  await cp(dirname(image.kernelImagePath), bundle, { recursive: true, preserveTimestamps: true });
-  return bundle;
+  for (const folder of ['blobs', 'manifests']) {
+    await cp(join(SHARED, folder), join(cacheDir, folder), { recursive: true, preserveTimestamps: true });
+  }
+  return join(cacheDir, 'blobs', 'sha256', basename(image.rootfs.path));
 }
 
 describe.runIf(process.arch === 'x64')('the debian image', () => {
@@ -92,17 +93,20 @@ describe.runIf(process.arch === 'x64')('the debian image', () => {
   it('is built again, not given, when a byte of it has flipped; a canceled build leaves nothing', async () => {
     await using scratch = await scratchDirectory();
     const cacheDir = scratch.file('cache');
-    const bundle = await copyOfCache(cacheDir);
-    const root = join(bundle, 'rootfs.squashfs');
+    const root = await copyOfCache(cacheDir);
+    await chmod(root, 0o600);
     const file = await open(root, 'r+');
     await file.write(Buffer.from('X'), 0, 1, 100_000_000);
     await file.close();
+    await chmod(root, 0o444);
     const canceled = new AbortController();
     const onProgress = ({ message }: ImageProgress) => message.startsWith('running apt-get update') && canceled.abort();
     const manager = new ImageManager({ cacheDir, agentPath: AGENT });
     const resolving = manager.resolve('debian', { signal: canceled.signal, onProgress });
     await expect(resolving).rejects.toMatchObject({ code: 'CANCELED' });
-    expect((await readdir(cacheDir)).sort()).toEqual(['debian-x86_64', 'debian-x86_64.lock']);
+    expect(await readdir(join(cacheDir, 'building'))).toEqual([]);
+    expect(await readdir(join(cacheDir, 'blobs', 'corrupt'))).toEqual([basename(root)]);
+    expect(await manager.has('debian')).toBe(false);
     expect(await processesNaming(cacheDir)).toEqual([]);
   });
 
@@ -153,9 +157,9 @@ describe.runIf(process.arch === 'x64')('the debian image', () => {
     expect(lines).toContain('done');
   });
 
-  it('names the images there are when asked for another', async () => {
+  it('says what forms a name can have when asked for another', async () => {
     const manager = new ImageManager({ cacheDir: SHARED });
-    expect(manager.list()).toEqual(['debian']);
+    expect(await manager.list()).toContainEqual(expect.objectContaining({ name: 'debian', digest: image.digest }));
     for (const name of ['debain', '../x', '__proto__', 'constructor', '']) {
       const error = await manager.resolve(name).catch((reason: unknown) => reason);
       expect(error).toMatchObject({ code: 'IMAGE_UNKNOWN', message: expect.stringContaining('debian') });

@@ -19,9 +19,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   doctor: ['util', 'errors', 'config', 'vmm'],
   launch: EVERYTHING_INSIDE,
   attach: [...EVERYTHING_INSIDE, 'launch'],
-  smartvm: [...EVERYTHING_INSIDE, 'launch', 'attach', 'doctor'],
-  cli: [...EVERYTHING_INSIDE, 'launch', 'attach', 'smartvm', 'doctor', 'qemu'],
-  index: [...EVERYTHING_INSIDE, 'launch', 'attach', 'smartvm', 'doctor'],
+  layers: [...EVERYTHING_INSIDE, 'launch'],
+  smartvm: [...EVERYTHING_INSIDE, 'launch', 'attach', 'layers', 'doctor'],
+  cli: [...EVERYTHING_INSIDE, 'launch', 'attach', 'layers', 'smartvm', 'doctor', 'qemu'],
+  index: [...EVERYTHING_INSIDE, 'launch', 'attach', 'layers', 'smartvm', 'doctor'],
 };
 
 /** Every module that a source imports, types, re-exports and dynamic imports included. */

@@ -93,13 +93,24 @@ export class ManagerBench implements AsyncDisposable {
     return this.scratch.file('run');
   }
 
+  /** Where the VMs of its programs have what they write. */
+  get layersFolder(): string {
+    return this.scratch.file('data', 'layers', 'running');
+  }
+
   get kernelImagePath(): string {
     return this.scratch.file('toy');
   }
 
   get options() {
     const { path, jail } = this.#vmm;
-    return { runtimeDir: this.runtimeDir, firecrackerBinaryPath: path, ...(jail === undefined ? {} : { jail }) };
+    const dataDir = this.scratch.file('data');
+    return {
+      dataDir,
+      runtimeDir: this.runtimeDir,
+      firecrackerBinaryPath: path,
+      ...(jail === undefined ? {} : { jail }),
+    };
   }
 
   /** Ids that no other test has. */
@@ -125,7 +136,9 @@ export class ManagerBench implements AsyncDisposable {
   }
 
   manager(order: Omit<ManagerOrder, 'smartvm'>): Program<ManagerWord> {
-    return new Program(this.#programPath('manager'), { ...order, smartvm: this.options }, this.runtimeDir);
+    const { layersFolder } = this;
+    const all = { ...order, smartvm: this.options, ...(order.configs ? { layersFolder } : {}) };
+    return new Program(this.#programPath('manager'), all, this.runtimeDir);
   }
 
   churn(order: Omit<ChurnOrder, 'smartvm'>): Program<ChurnWord> {
@@ -156,6 +169,7 @@ export class ManagerBench implements AsyncDisposable {
       ...files.filter((name) => name.startsWith('.smartvm-')), // of snapshots
       ...(await Promise.all(leases)).flat().filter((name) => name !== '.lock'),
       ...sockets.flat(),
+      ...(await readdir(this.layersFolder).catch(() => [])).filter((name) => name !== '.lock'),
       ...(await this.#cgroups()),
       ...taps.filter((tap) => existsSync(`/sys/class/net/${tap}`)),
       ...(await processesNaming(this.scratch.path)),

@@ -34,6 +34,8 @@ const HEALTHY: Readonly<Record<string, string>> = {
 
 const PROGRAMS: Readonly<Record<string, string>> = {
   nft: 'true',
+  skopeo: 'true',
+  umoci: 'true',
   firecracker: 'echo Firecracker v1.16.1',
   jailer: 'echo Jailer v1.16.1',
   [`qemu-system-${hostArch()}`]: 'echo QEMU emulator version 10.0.2',

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { collect, integer, seconds } from './options.js';
 import type { RunOptions } from './run/launch.js';
 
@@ -23,8 +23,14 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
   program
     .command('run')
     .description('boot a microVM and run a command in it')
-    .argument('[command...]', 'the command and its arguments; put -- before them; not needed with --detach')
-    .option('--image <name>', 'image to boot', 'debian')
+    .argument('[command...]', "the command and its arguments; put -- before them; by default an OCI image's own")
+    .option('--image <name>', 'image to boot: debian, oci:python:3.12, ./directory …', 'debian')
+    .option('--entrypoint <program>', "run this in place of the OCI image's own entrypoint")
+    .addOption(
+      new Option('--pull <when>', 'whether to ask for an image anew that is there')
+        .choices(['always', 'missing'])
+        .default('missing'),
+    )
     .option('--cpus <n>', 'virtual CPUs, 1 to 32', integer(1, 32), 1)
     .option('--memory <MiB>', 'memory in MiB', integer(MIN_MEMORY_MIB, Number.MAX_SAFE_INTEGER), 256)
     .option('-d, --detach', 'leave the VM running, and print its id')
@@ -59,9 +65,11 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
 }
 
 /** What is asked for and cannot be had together. */
-function problemOf(words: readonly string[], { detach, timeout, interactive }: RunOptions): string | undefined {
+function problemOf(words: readonly string[], options: RunOptions): string | undefined {
+  const { detach, image, timeout, interactive } = options;
   if (!detach) {
-    return words.length === 0 ? "missing required argument 'command'" : undefined;
+    // Others may have a command of their own, which is known once they are there.
+    return words.length === 0 && /^debian\b/.test(image) ? "missing required argument 'command'" : undefined;
   }
   if (timeout !== undefined) {
     return '--timeout is for a command that is waited for; with --detach, --ttl ends the VM';

@@ -80,7 +80,13 @@ export class GuestConnection implements Guest {
         algorithms: { cipher: ['aes128-gcm@openssh.com'], kex: ['curve25519-sha256'], serverHostKey: ['ssh-ed25519'] },
       });
       const ended = once(client, 'close').then(() => Promise.reject(new Error('the connection ended')));
-      await Promise.race([once(client, 'ready'), ended]);
+      // A socket that is cut in the middle of the handshake does not always end the client.
+      const cut = new Promise<never>((_resolve, reject) => {
+        const fail = () => reject(new Error('the connection was cut'));
+        socket.destroyed ? fail() : socket.once('close', fail);
+      });
+      cut.catch(() => undefined);
+      await Promise.race([once(client, 'ready'), ended, cut]);
       return new GuestConnection(client, socket, options);
     } catch (cause) {
       socket.destroy();
@@ -165,6 +171,8 @@ export class GuestConnection implements Guest {
     }
     try {
       return await new Promise((resolve, reject) => {
+        // A request that the agent has not answered yet is forgotten when the connection ends.
+        void this.closed.then(() => reject(new Error('the connection ended')));
         this.#client.exec(command, (error, channel) => (error ? reject(error) : resolve(channel)));
       });
     } catch (cause) {

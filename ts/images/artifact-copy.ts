@@ -19,13 +19,7 @@ export interface CopyOptions {
  * @throws SmartVMError BASE_IMAGE_ARTIFACT_FAILED, CANCELED
  */
 export async function copyArtifact(artifact: CheckedArtifact, target: string, options: CopyOptions): Promise<string> {
-  const { path, fileName } = artifact;
-  if (path === undefined) {
-    throw new SmartVMError(
-      'BASE_IMAGE_ARTIFACT_FAILED',
-      `${fileName}: only local paths are fetched so far; download ${artifact.url} yourself and give its path in the manifest, with the same sha256`,
-    );
-  }
+  const { path = '' } = artifact;
   try {
     const rules = { maxBytes: options.maxBytes, followLink: false };
     return await withBoundedFile(path, rules, async (source, size) => {

@@ -1,10 +1,19 @@
-import { lstat, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import { lstatSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { SmartVMError } from '../errors.js';
 import { writeFileAtomic } from '../util/atomic-file.js';
-import { readBoundedText } from '../util/bounded-file.js';
-import { type FileRecord, type Fingerprint, verifyFile } from '../util/verified-file.js';
+import { readBoundedTextSync } from '../util/bounded-file.js';
+import {
+  type FileRecord,
+  type Fingerprint,
+  fingerprintSync,
+  sameFingerprint,
+  verifyFile,
+} from '../util/verified-file.js';
 import type { IBaseImageBundle } from './base-image-types.js';
+import { recordsOfUsers } from './store/uses.js';
 
 const MANIFEST = 'manifest.json';
 const MAX_MANIFEST_BYTES = 1024 * 1024;
@@ -22,9 +31,9 @@ export interface StoredBundle extends IBaseImageBundle {
 }
 
 /** The bundle of that id, if it is there with a readable manifest. @throws SmartVMError DIRECTORY_UNSAFE for a link in its place */
-export async function readBundle(cacheDir: string, bundleId: string): Promise<StoredBundle | undefined> {
+export function readBundle(cacheDir: string, bundleId: string): StoredBundle | undefined {
   const directory = join(cacheDir, bundleId);
-  const stat = await lstat(directory).catch(() => undefined);
+  const stat = lstatSync(directory, { throwIfNoEntry: false });
   if (!stat) {
     return undefined;
   }
@@ -32,11 +41,25 @@ export async function readBundle(cacheDir: string, bundleId: string): Promise<St
     throw new SmartVMError('DIRECTORY_UNSAFE', `${directory} is not a directory (a link is not followed); remove it`);
   }
   try {
-    const bundle = JSON.parse(await readBoundedText(join(directory, MANIFEST), MAX_MANIFEST_BYTES)) as StoredBundle;
+    const bundle = JSON.parse(readBoundedTextSync(join(directory, MANIFEST), MAX_MANIFEST_BYTES)) as StoredBundle;
     return bundle.bundleId === bundleId ? bundle : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Notes that it was used now. Not brought to the disk: a bundle whose manifest is lost in a power cut is made again. */
+export function touchBundle(directory: string, bundle: StoredBundle): StoredBundle {
+  const used = { ...bundle, lastAccessedAt: new Date().toISOString() };
+  const path = join(directory, MANIFEST);
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  try {
+    writeFileSync(temporary, `${JSON.stringify(used, null, 2)}\n`, { flag: 'wx', mode: 0o600 });
+    renameSync(temporary, path);
+  } catch {
+    rmSync(temporary, { force: true }); // a disk that is full hinders no use
+  }
+  return used;
 }
 
 export async function writeBundle(directory: string, bundle: StoredBundle): Promise<void> {
@@ -50,6 +73,10 @@ export async function bundleIsWhole(cacheDir: string, { bundleId, files, ...bund
   }
   const directory = join(cacheDir, bundleId);
   const inPlace = [bundle.kernelImagePath, bundle.rootfsPath].every((path) => path.startsWith(`${directory}/`));
+  const isTrusted = (path: string, record: FileRecord) => sameFingerprint(fingerprintSync(path), record.fingerprint);
+  if (inPlace && isTrusted(bundle.kernelImagePath, files.kernel) && isTrusted(bundle.rootfsPath, files.rootfs)) {
+    return true;
+  }
   const verdicts = await Promise.all([
     verifyFile(bundle.kernelImagePath, files.kernel),
     verifyFile(bundle.rootfsPath, files.rootfs),
@@ -58,19 +85,27 @@ export async function bundleIsWhole(cacheDir: string, { bundleId, files, ...bund
 }
 
 /**
- * Removes the bundles that were used longest ago, until `max` are left.
+ * Removes the bundles that were used longest ago and that no VM's record names, until `max` are left.
  * @param keepBundleId is never removed
  * @returns the ids of those removed
  */
 export async function evictBundles(cacheDir: string, max: number, keepBundleId: string): Promise<string[]> {
   const names = await readdir(cacheDir, { withFileTypes: true }).catch(() => []);
   const directories = names.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'));
-  const bundles = await Promise.all(directories.map(({ name }) => readBundle(cacheDir, name)));
+  if (directories.length <= max) {
+    return [];
+  }
+  const bundles = directories.map(({ name }) => readBundle(cacheDir, name));
   const stored = bundles.filter((bundle) => bundle !== undefined);
   const lastUse = (bundle: StoredBundle) => Date.parse(bundle.lastAccessedAt) || 0;
   const oldestFirst = stored.sort((a, b) => lastUse(a) - lastUse(b));
   const evictable = oldestFirst.filter(({ bundleId }) => bundleId !== keepBundleId);
-  const evicted = evictable.slice(0, Math.max(0, stored.length - max)).map(({ bundleId }) => bundleId);
+  const surplus = Math.max(0, stored.length - max);
+  const records = surplus > 0 ? await recordsOfUsers(cacheDir) : [];
+  const isUsed = ({ bundleId }: StoredBundle) =>
+    records.some(({ text }) => text.includes(JSON.stringify(`${resolve(cacheDir, bundleId)}/`).slice(1, -1)));
+  const unused = evictable.filter((bundle) => !isUsed(bundle));
+  const evicted = unused.slice(0, surplus).map(({ bundleId }) => bundleId);
   for (const bundleId of evicted) {
     console.warn(`Evicting ${bundleId} from the base image cache ${cacheDir}: it keeps ${max}`);
     await rm(join(cacheDir, bundleId), { recursive: true, force: true });

@@ -2,23 +2,36 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { SmartVMError } from '../errors.js';
+import { defaultRuntimeDir } from '../config/directories.js';
+import { isSmartVMError, SmartVMError } from '../errors.js';
 import { hostArch } from '../util/arch.js';
 import { syncDirectory } from '../util/atomic-file.js';
 import { throwIfCanceled } from '../util/deadline.js';
-import { lockFile } from '../util/file-lock.js';
 import { ensurePrivateDirectory } from '../util/private-directory.js';
-import { fingerprint, recordFile, sameFingerprint } from '../util/verified-file.js';
-import { copyArtifact } from './artifact-copy.js';
-import { bundleIsWhole, evictBundles, readBundle, type StoredBundle, writeBundle } from './base-image-cache.js';
-import { type CheckedManifest, readHostedManifest } from './base-image-manifest.js';
+import { type FileRecord, fingerprint, sameFingerprint } from '../util/verified-file.js';
+import { type PlaceOptions, placeArtifact } from './artifact.js';
+import {
+  bundleIsWhole,
+  evictBundles,
+  readBundle,
+  type StoredBundle,
+  touchBundle,
+  writeBundle,
+} from './base-image-cache.js';
+import {
+  type CheckedManifest,
+  DEFAULT_BOOT_ARGS,
+  MAX_KERNEL_BYTES,
+  MAX_ROOTFS_BYTES,
+  unverifiedSources,
+} from './base-image-manifest.js';
+import { type BaseImagePlan, planBaseImage } from './base-image-plan.js';
 import type { IBaseImageBundle, IBaseImageManagerOptions, IEnsureBaseImageOptions } from './base-image-types.js';
 import type { Arch } from './image-types.js';
+import { lockBuild } from './store/build-lock.js';
+import { noteRuntimeDir } from './store/uses.js';
 
 const DEFAULT_MAX_STORED = 2;
-const DEFAULT_BOOT_ARGS = 'console=ttyS0 reboot=k panic=1 pci=off';
-const MAX_KERNEL_BYTES = 1024 ** 3;
-const MAX_ROOTFS_BYTES = 64 * 1024 ** 3;
 
 /** Keeps bundles of kernel and root file system: verified when they come in, checked at every use, the least used evicted. */
 export class BaseImageManager {
@@ -26,7 +39,7 @@ export class BaseImageManager {
   readonly #hasDefaultDir: boolean;
   readonly #maxStored: number;
   readonly #arch: Arch;
-  readonly #defaults: Pick<IBaseImageManagerOptions, 'hostedManifestPath' | 'hostedManifestUrl'>;
+  readonly #options: IBaseImageManagerOptions;
 
   /** Makes nothing on disk. @throws SmartVMError INVALID_BASE_IMAGE_CACHE_LIMIT */
   constructor(options: IBaseImageManagerOptions = {}) {
@@ -41,7 +54,7 @@ export class BaseImageManager {
     this.#cacheDir = options.cacheDir ?? join(tmpdir(), '.smartvm', 'base-images');
     this.#maxStored = maxStoredBaseImages;
     this.#arch = options.arch ?? hostArch();
-    this.#defaults = options;
+    this.#options = options;
   }
 
   getCacheDir(): string {
@@ -62,35 +75,34 @@ export class BaseImageManager {
   }
 
   /**
-   * The bundle of a manifest, from the cache or made now. A cached file whose bytes have changed is made again, never served.
-   * @throws SmartVMError BASE_IMAGE_MANIFEST_FAILED, INVALID_BASE_IMAGE_MANIFEST, BASE_IMAGE_ARTIFACT_FAILED, DIRECTORY_UNSAFE, CANCELED
+   * The bundle of a preset or a manifest, from the cache or made now. A cached file whose bytes have changed is made again, never
+   * served. While one program makes a bundle, others that want it wait.
+   * @throws SmartVMError BASE_IMAGE_MANIFEST_FAILED, INVALID_BASE_IMAGE_MANIFEST, BASE_IMAGE_ARTIFACT_FAILED, DIRECTORY_UNSAFE,
+   *   FILE_WRITE_FAILED, CANCELED
    */
   async ensureBaseImage(options: IEnsureBaseImageOptions = {}): Promise<IBaseImageBundle> {
     throwIfCanceled(options.signal, 'fetching the base image');
-    const manifestPath = this.#manifestPathOf(options);
-    const manifest = await readHostedManifest(manifestPath, this.#arch);
+    const plan = await this.#plan(options);
     await this.#ensureCacheDir();
-    const bundle = (await this.#useCached(manifest)) ?? (await this.#make(manifest, manifestPath, options.signal));
+    await noteRuntimeDir(this.#cacheDir, this.#options.runtimeDir ?? defaultRuntimeDir());
+    const bundle = await this.#bundleOf(plan, options).catch(async (error: unknown) => {
+      if (!plan.isNoted || !isSmartVMError(error, 'BASE_IMAGE_ARTIFACT_FAILED')) {
+        throw error;
+      }
+      return await this.#bundleOf(await this.#plan(options, { presetMaxAgeMs: 0 }), options); // the bucket has others by now
+    });
     await this.pruneBaseImageCache(bundle.bundleId);
     const { files: _files, ...publicBundle } = bundle;
     return publicBundle;
   }
 
-  #manifestPathOf(options: IEnsureBaseImageOptions): string {
-    const path = options.manifestPath ?? (options.manifestUrl ? undefined : this.#defaults.hostedManifestPath);
-    const url = options.manifestUrl ?? this.#defaults.hostedManifestUrl;
-    const preset = options.preset ?? (path || url ? 'hosted' : 'latest');
-    if (preset !== 'hosted') {
-      throw new SmartVMError(
-        'BASE_IMAGE_ARTIFACT_FAILED',
-        `preset '${preset}' cannot be downloaded so far; use preset 'hosted' with manifestPath, or image 'debian' of the image manager`,
-      );
-    }
-    if (path === undefined) {
-      const why = url ? `a manifest by URL cannot be downloaded so far (${url})` : "preset 'hosted' needs a manifest";
-      throw new SmartVMError('BASE_IMAGE_MANIFEST_FAILED', `${why}; give manifestPath`);
-    }
-    return path;
+  async #plan(options: IEnsureBaseImageOptions, changes: IBaseImageManagerOptions = {}): Promise<BaseImagePlan> {
+    const notes = join(this.#cacheDir, '.presets');
+    return await planBaseImage(options, this.#arch, { ...this.#options, ...changes }, notes);
+  }
+
+  async #bundleOf(plan: BaseImagePlan, options: IEnsureBaseImageOptions): Promise<StoredBundle> {
+    return (await this.#useCached(plan)) ?? (await this.#make(plan, options));
   }
 
   async #ensureCacheDir(): Promise<void> {
@@ -101,24 +113,25 @@ export class BaseImageManager {
     await ensurePrivateDirectory(this.#cacheDir);
   }
 
-  async #useCached(manifest: CheckedManifest): Promise<StoredBundle | undefined> {
-    const bundle = await readBundle(this.#cacheDir, manifest.bundleId);
-    if (bundle?.files?.manifestSha256 !== hashOf(manifest) || (await sourcesChanged(manifest, bundle))) {
+  async #useCached({ preset, manifest }: BaseImagePlan): Promise<StoredBundle | undefined> {
+    const bundle = readBundle(this.#cacheDir, manifest.bundleId);
+    if (bundle?.files?.manifestSha256 !== hashOf(manifest) || sourcesChanged(manifest, bundle)) {
       return undefined;
     }
     if (!(await bundleIsWhole(this.#cacheDir, bundle))) {
       return undefined;
     }
-    const used = { ...bundle, lastAccessedAt: new Date().toISOString() };
-    await writeBundle(join(this.#cacheDir, bundle.bundleId), used);
-    return used;
+    return touchBundle(join(this.#cacheDir, bundle.bundleId), { ...bundle, preset });
   }
 
-  async #make(manifest: CheckedManifest, manifestPath: string, signal?: AbortSignal): Promise<StoredBundle> {
-    const bundleDir = join(this.#cacheDir, manifest.bundleId);
-    const prefix = `.${manifest.bundleId}.building-`;
-    await using _lock = await lockFile(join(this.#cacheDir, `.${manifest.bundleId}.lock`), signal);
-    const cached = await this.#useCached(manifest);
+  async #make(plan: BaseImagePlan, options: IEnsureBaseImageOptions): Promise<StoredBundle> {
+    const { bundleId } = plan.manifest;
+    const bundleDir = join(this.#cacheDir, bundleId);
+    const prefix = `.${bundleId}.building-`;
+    const { signal, onProgress: listener = () => {} } = options;
+    const sharing = { what: `base image ${bundleId}`, onProgress: listener, signal };
+    await using lock = await lockBuild(join(this.#cacheDir, '.locks'), bundleId, sharing);
+    const cached = await this.#useCached(plan);
     if (cached) {
       return cached; // another program made it while we waited
     }
@@ -127,7 +140,14 @@ export class BaseImageManager {
     const temporary = join(this.#cacheDir, `${prefix}${randomUUID()}`);
     try {
       await mkdir(temporary, { mode: 0o700 });
-      const bundle = await fill(temporary, bundleDir, manifest, manifestPath, signal);
+      const policy = {
+        partsFolder: join(this.#cacheDir, '.parts'),
+        allowHttp: this.#options.allowHttp,
+        narrowest: plan.reach,
+        signal,
+        onProgress: lock.onProgress,
+      };
+      const bundle = await fill(temporary, bundleDir, plan, policy);
       await removeTree(bundleDir);
       await rename(temporary, bundleDir);
       await syncDirectory(this.#cacheDir);
@@ -138,29 +158,24 @@ export class BaseImageManager {
   }
 }
 
-/** Copies the artifacts into a temporary folder and writes the manifest of the bundle that it will be. */
+/** Brings the artifacts into a temporary folder and writes the manifest of the bundle that it will be. */
 async function fill(
   temporary: string,
   bundleDir: string,
-  manifest: CheckedManifest,
-  manifestPath: string,
-  signal?: AbortSignal,
+  plan: BaseImagePlan,
+  policy: Omit<PlaceOptions, 'maxBytes'>,
 ): Promise<StoredBundle> {
+  const { preset, ciVersion, source, manifest } = plan;
   const { kernel, rootfs } = manifest;
-  const sources = await unverifiedSources(manifest);
-  const kernelSha256 = await copyArtifact(kernel, join(temporary, kernel.fileName), {
-    maxBytes: MAX_KERNEL_BYTES,
-    signal,
-  });
-  const rootfsSha256 = await copyArtifact(rootfs, join(temporary, rootfs.fileName), {
-    maxBytes: MAX_ROOTFS_BYTES,
-    signal,
-  });
+  const sources = unverifiedSources(manifest);
+  const [kernelFile, rootfsFile] = [join(temporary, kernel.fileName), join(temporary, rootfs.fileName)];
+  const kernelSha256 = await placeArtifact(kernel, kernelFile, { ...policy, maxBytes: MAX_KERNEL_BYTES });
+  const rootfsSha256 = await placeArtifact(rootfs, rootfsFile, { ...policy, maxBytes: MAX_ROOTFS_BYTES });
   const now = new Date().toISOString();
   const bundle: StoredBundle = {
-    preset: 'hosted',
+    preset,
     arch: manifest.arch,
-    ciVersion: 'hosted',
+    ciVersion,
     firecrackerVersion: manifest.firecrackerVersion,
     bundleId: manifest.bundleId,
     bundleDir,
@@ -169,13 +184,13 @@ async function fill(
     rootfsType: manifest.rootfsType,
     rootfsIsReadOnly: manifest.rootfsIsReadOnly ?? manifest.rootfsType === 'squashfs',
     bootArgs: manifest.bootArgs ?? DEFAULT_BOOT_ARGS,
-    source: { type: 'hosted-manifest', manifestPath },
+    source,
     checksums: { kernelSha256, rootfsSha256 },
     createdAt: now,
     lastAccessedAt: now,
     files: {
-      kernel: await recordFile(join(temporary, kernel.fileName)),
-      rootfs: await recordFile(join(temporary, rootfs.fileName)),
+      kernel: await knownRecord(kernelFile, kernelSha256),
+      rootfs: await knownRecord(rootfsFile, rootfsSha256),
       manifestSha256: hashOf(manifest),
       sources,
     },
@@ -184,15 +199,17 @@ async function fill(
   return bundle;
 }
 
-/** An artifact without a checksum is known by its file: when that is another one, the cached copy is out of date. */
-async function unverifiedSources(manifest: CheckedManifest): Promise<NonNullable<StoredBundle['files']>['sources']> {
-  const paths = [manifest.kernel, manifest.rootfs].flatMap(({ path, sha256 }) => (path && !sha256 ? [path] : []));
-  const entries = await Promise.all(paths.map(async (path) => [path, await fingerprint(path)] as const));
-  return Object.fromEntries(entries.flatMap(([path, print]) => (print ? [[path, print] as const] : [])));
+/** Of a file that was hashed while it was written. */
+async function knownRecord(path: string, sha256: string): Promise<FileRecord> {
+  const print = await fingerprint(path);
+  if (!print) {
+    throw new SmartVMError('BASE_IMAGE_ARTIFACT_FAILED', `${path} was taken away while the bundle was made`);
+  }
+  return { size: Number(print.size), sha256, fingerprint: print };
 }
 
-async function sourcesChanged(manifest: CheckedManifest, bundle: StoredBundle): Promise<boolean> {
-  const now = Object.entries(await unverifiedSources(manifest));
+function sourcesChanged(manifest: CheckedManifest, bundle: StoredBundle): boolean {
+  const now = Object.entries(unverifiedSources(manifest));
   return now.some(([path, print]) => !sameFingerprint(print, bundle.files?.sources[path]));
 }
 

@@ -1,8 +1,16 @@
 import { dirname, isAbsolute, resolve } from 'node:path';
-import { SmartVMError } from '../errors.js';
-import { readBoundedText } from '../util/bounded-file.js';
+import { isSmartVMError, SmartVMError } from '../errors.js';
+import { readBoundedTextSync } from '../util/bounded-file.js';
+import { fetchDocument, type GetOptions } from '../util/download.js';
+import type { Reach } from '../util/http/reach.js';
+import { printableUrl } from '../util/redact.js';
+import { type Fingerprint, fingerprintSync } from '../util/verified-file.js';
 import type { IBaseImageHostedArtifact, IBaseImageHostedManifest } from './base-image-types.js';
 import type { Arch } from './image-types.js';
+
+export const DEFAULT_BOOT_ARGS = 'console=ttyS0 reboot=k panic=1 pci=off';
+export const MAX_KERNEL_BYTES = 1024 ** 3;
+export const MAX_ROOTFS_BYTES = 64 * 1024 ** 3;
 
 const MAX_MANIFEST_BYTES = 1024 * 1024;
 const SAFE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
@@ -28,28 +36,81 @@ export interface CheckedManifest extends IBaseImageHostedManifest {
   readonly rootfs: CheckedArtifact;
 }
 
-export type CheckedArtifact = IBaseImageHostedArtifact & { readonly fileName: string };
+export type CheckedArtifact = IBaseImageHostedArtifact & {
+  readonly fileName: string;
+  /** As a bucket's listing has it. */
+  readonly etag?: string;
+};
+
+/** A manifest, and where what it names may be. */
+export interface LocatedManifest {
+  readonly manifest: CheckedManifest;
+  /** The reach of the host that it came from: nothing that it names may be narrower. undefined: this host's own. */
+  readonly reach?: Reach;
+}
 
 /**
  * Reads and checks a hosted manifest of this host.
  * @throws SmartVMError BASE_IMAGE_MANIFEST_FAILED when it cannot be read, INVALID_BASE_IMAGE_MANIFEST when it breaks a rule
  */
-export async function readHostedManifest(manifestPath: string, arch: Arch): Promise<CheckedManifest> {
-  const text = await readBoundedText(manifestPath, MAX_MANIFEST_BYTES).catch((cause: Error) => {
-    throw new SmartVMError('BASE_IMAGE_MANIFEST_FAILED', `cannot read the manifest: ${cause.message}`, { cause });
+export function readHostedManifest(manifestPath: string, arch: Arch): CheckedManifest {
+  const text = read(manifestPath);
+  return checkHostedManifest(parse(text, manifestPath), dirname(resolve(manifestPath)), arch);
+}
+
+/**
+ * Fetches and checks a manifest. What it names by a relative path stands beside it, and needs a sha256; files of this host it cannot name.
+ * @throws SmartVMError BASE_IMAGE_MANIFEST_FAILED (`details.reason` has the code of the failed transfer), INVALID_BASE_IMAGE_MANIFEST,
+ *   CANCELED
+ */
+export async function fetchHostedManifest(url: string, arch: Arch, options: GetOptions): Promise<LocatedManifest> {
+  const { text, reach } = await fetchDocument(url, MAX_MANIFEST_BYTES, options).catch((cause: unknown) => {
+    if (isSmartVMError(cause, 'DOWNLOAD_FAILED', 'DOWNLOAD_CORRUPT', 'DOWNLOAD_REFUSED')) {
+      const details = { ...cause.details, reason: cause.code };
+      throw new SmartVMError('BASE_IMAGE_MANIFEST_FAILED', `cannot read the manifest: ${cause.message}`, {
+        cause,
+        details,
+      });
+    }
+    throw cause;
   });
-  let value: unknown;
+  const manifest = checkHostedManifest(parse(text, printableUrl(url)), '', arch);
+  const [kernel, rootfs] = [besideManifest(manifest.kernel, url), besideManifest(manifest.rootfs, url)];
+  return { manifest: { ...manifest, kernel, rootfs }, reach };
+}
+
+function read(path: string): string {
   try {
-    value = JSON.parse(text);
+    return readBoundedTextSync(path, MAX_MANIFEST_BYTES);
   } catch (cause) {
-    throw invalid(`${manifestPath} is not JSON: ${(cause as Error).message}`);
+    const { message } = cause as Error;
+    throw new SmartVMError('BASE_IMAGE_MANIFEST_FAILED', `cannot read the manifest: ${message}`, { cause });
   }
-  return checkHostedManifest(value, dirname(resolve(manifestPath)), arch);
+}
+
+function besideManifest({ path, ...artifact }: CheckedArtifact, manifestUrl: string): CheckedArtifact {
+  if (path === undefined) {
+    return artifact;
+  }
+  const { fileName, sha256 } = artifact;
+  require(!isAbsolute(path), `${fileName}: a manifest of another host cannot name a file of this one`);
+  require(sha256 !== undefined, `${fileName}: what stands beside a manifest of another host needs its sha256`);
+  const beside = new URL(manifestUrl);
+  beside.pathname = beside.pathname.replace(/[^/]*$/, path.split('/').map(encodeURIComponent).join('/'));
+  return { ...artifact, url: beside.href };
+}
+
+function parse(text: string, name: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw invalid(`${name} is not JSON: ${(cause as Error).message}`);
+  }
 }
 
 /**
  * Checks every rule of a hosted manifest. Fields that it does not know are refused: a mistyped `sha256` must not go unnoticed.
- * @param folder where relative artifact paths start
+ * @param folder where relative artifact paths start; '' leaves them as they are
  * @throws SmartVMError INVALID_BASE_IMAGE_MANIFEST
  */
 export function checkHostedManifest(value: unknown, folder: string, arch: Arch): CheckedManifest {
@@ -103,7 +164,7 @@ function checkArtifact(value: unknown, name: string, defaultName: string, folder
   }
   require(isText(path, 4096), `${name}.path must be a path without control characters`);
   require(!path.split('/').includes('..'), `${name}.path must not have ".." in it`);
-  return { ...common, path: isAbsolute(path) ? path : resolve(folder, path) };
+  return { ...common, path: isAbsolute(path) || folder === '' ? path : resolve(folder, path) };
 }
 
 /** The object's own fields, without a prototype, so that nothing but the JSON text decides what they are. */
@@ -135,4 +196,11 @@ function require(holds: boolean, rule: string): asserts holds {
 
 function invalid(rule: string): SmartVMError {
   return new SmartVMError('INVALID_BASE_IMAGE_MANIFEST', `invalid base image manifest: ${rule}`);
+}
+
+/** An artifact without a checksum is known by its file: when that is another one, the cached copy is out of date. */
+export function unverifiedSources(manifest: CheckedManifest): Readonly<Record<string, Fingerprint>> {
+  const paths = [manifest.kernel, manifest.rootfs].flatMap(({ path, sha256 }) => (path && !sha256 ? [path] : []));
+  const entries = paths.map((path) => [path, fingerprintSync(path)] as const);
+  return Object.fromEntries(entries.flatMap(([path, print]) => (print ? [[path, print] as const] : [])));
 }

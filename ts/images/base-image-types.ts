@@ -1,4 +1,4 @@
-import type { Arch } from './image-types.js';
+import type { Arch, ProgressListener } from './image-types.js';
 
 /** Where a base image comes from: Firecracker's public CI bucket (`latest`, `lts`), or a manifest of one's own. */
 export type TBaseImagePreset = 'latest' | 'lts' | 'hosted';
@@ -15,6 +15,18 @@ export interface IBaseImageManagerOptions {
   /** The manifest for `hosted` where a call names none. */
   hostedManifestPath?: string;
   hostedManifestUrl?: string;
+  /** In place of Firecracker's public CI bucket, for `latest` and `lts`; the default is SMARTVM_BASE_IMAGE_BUCKET. */
+  bucketUrl?: string;
+  /** One build of the bucket alone: `v1.12`, `20260923-6f82ac4cf331-0`. Default: the newest. */
+  ciVersion?: string;
+  /** Of presets. Default: squashfs where there is one, else ext4. */
+  rootfsType?: TBaseImageRootfsType;
+  /** How long a preset stays what it was found to be, in milliseconds. Default a day. */
+  presetMaxAgeMs?: number;
+  /** Plain HTTP to other hosts than this one: who is on the way can change what has no sha256. Default false. */
+  allowHttp?: boolean;
+  /** Where VMs have their records: what one of them names is not evicted. Default: that of SmartVM. */
+  runtimeDir?: string;
 }
 
 export interface IEnsureBaseImageOptions {
@@ -23,6 +35,8 @@ export interface IEnsureBaseImageOptions {
   manifestPath?: string;
   manifestUrl?: string;
   signal?: AbortSignal;
+  /** Told of waits and transfers. */
+  onProgress?: ProgressListener;
 }
 
 /** A kernel or root file system of a manifest: either `path` or `url`. */

@@ -1,28 +1,25 @@
-import { randomUUID } from 'node:crypto';
-import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { verifiedProgram } from '../config/programs.js';
 import { SmartVMError } from '../errors.js';
 import { hostArch } from '../util/arch.js';
-import { syncDirectory } from '../util/atomic-file.js';
 import { throwIfCanceled } from '../util/deadline.js';
-import { lockFile } from '../util/file-lock.js';
+import type { Holder } from '../util/holder.js';
 import { ensurePrivateDirectory } from '../util/private-directory.js';
 import { removeBuild } from './build-sandbox.js';
-import { buildDebianImage, DEBIAN_RECIPE } from './debian-image.js';
-import { type ImageBundle, openBundle, sealBundle } from './image-bundle.js';
+import { cloneFile } from './clone-file.js';
+import { layerMismatch, unwritable } from './image-errors.js';
 import type { Arch, BootImage, ProgressListener } from './image-types.js';
 import { cachedInitramfs } from './initramfs-cache.js';
+import { type ImageReference, identityOf, parseReference } from './reference.js';
+import { sourceOf } from './sources.js';
+import { lockBuild } from './store/build-lock.js';
+import { abandonedBuilds } from './store/build-session.js';
+import { type CollectedThing, ImageStore, type StoredImage } from './store/image-store.js';
+import { blobsOf, type ImageManifest, makeManifest, manifestKey } from './store/manifests.js';
+import { holdBlobs, noteRuntimeDir } from './store/uses.js';
 
 export type { Arch, BootImage, ImageProgress, ProgressListener, RootFsType } from './image-types.js';
-
-/** A wait shorter than this is not worth a line. */
-const LOCK_NOTICE_MS = 300;
-
-/** Where images can come from. */
-const BUILDERS = { debian: { recipe: DEBIAN_RECIPE, build: buildDebianImage } } as const;
-
-type ImageName = keyof typeof BUILDERS;
+export type { CollectedThing, StoredImage } from './store/image-store.js';
 
 export interface ImageManagerOptions {
   /** A folder of this user's alone (made 0700). */
@@ -31,151 +28,267 @@ export interface ImageManagerOptions {
   readonly arch?: Arch;
   /** The guest agent; by default the one that came with the package. */
   readonly agentPath?: string;
+  /** Where releases of Firecracker come from. Default: none. */
+  readonly releases?: FirecrackerReleases;
+}
+
+/** A Firecracker of this host, with the jailer of its version. */
+export interface FirecrackerBinaries {
+  readonly version: string;
+  readonly firecrackerPath: string;
+  readonly jailerPath: string;
+}
+
+export interface FirecrackerReleases {
+  ensure(version: string, options: ResolveOptions): Promise<FirecrackerBinaries>;
 }
 
 export interface ResolveOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ProgressListener | undefined;
+  /** Makes the image again even where it is up to date: `latest` may be another one by now. Default false. */
+  readonly refresh?: boolean | undefined;
 }
 
-/** Gives bootable images by name: built once a host, cached, checked at every use. */
+/** An image that is not removed until it is let go of. */
+export interface HeldImage extends AsyncDisposable {
+  readonly image: BootImage;
+  readonly manifest: ImageManifest;
+}
+
+interface Place {
+  readonly reference: ImageReference;
+  readonly key: string;
+  readonly recipe: string;
+}
+
+/** Gives bootable images by name: made once a host, kept, checked at every use. */
 export class ImageManager {
   readonly cacheDir: string;
   readonly arch: Arch;
   readonly #agentPath: string | undefined;
+  readonly #releases: FirecrackerReleases | undefined;
+  readonly #store: ImageStore;
 
   constructor(options: ImageManagerOptions) {
     this.cacheDir = options.cacheDir;
     this.arch = options.arch ?? hostArch();
     this.#agentPath = options.agentPath;
+    this.#releases = options.releases;
+    this.#store = new ImageStore(options.cacheDir);
   }
 
-  /** The names that {@link resolve} takes. */
-  list(): string[] {
-    return Object.keys(BUILDERS);
+  /** The images that are kept. @throws SmartVMError DIRECTORY_UNSAFE */
+  async list(): Promise<StoredImage[]> {
+    return await this.#store.list();
   }
 
-  /** Whether {@link resolve} would find the image made already. @throws SmartVMError IMAGE_UNKNOWN, DIRECTORY_UNSAFE */
+  /** Whether {@link resolve} would find the image made already. @throws SmartVMError IMAGE_UNKNOWN */
   async has(name: string): Promise<boolean> {
-    const { directory, recipe } = this.#place(name);
-    return (await openBundle(directory, recipe)).state === 'whole';
+    return (await this.#open(await this.#place(name))) !== undefined;
   }
 
   /**
-   * The image of that name, ready to boot. The first use builds it, which takes about a minute; programs that ask meanwhile wait for that build.
-   * @throws SmartVMError IMAGE_UNKNOWN, TOOL_MISSING, IMAGE_BUILD_FAILED, PACKAGE_DAMAGED, CANCELED, DIRECTORY_UNSAFE
+   * The image of that name, ready to boot. The first use makes it, which takes its time; programs that ask meanwhile wait for that.
+   * @throws SmartVMError IMAGE_UNKNOWN, TOOL_MISSING, IMAGE_BUILD_FAILED, IMAGE_PART_INVALID, BASE_IMAGE_MANIFEST_FAILED,
+   *   INVALID_BASE_IMAGE_MANIFEST, BASE_IMAGE_ARTIFACT_FAILED, PACKAGE_DAMAGED, CANCELED, DIRECTORY_UNSAFE, FILE_WRITE_FAILED
    */
   async resolve(name: string, options: ResolveOptions = {}): Promise<BootImage> {
-    throwIfCanceled(options.signal, `image ${name}`);
-    const place = this.#place(name);
-    const { directory } = place;
+    return await this.#bootable(await this.#ensure(await this.#place(name), options), options);
+  }
+
+  /**
+   * As {@link resolve}, and the image is not removed until it is let go of: when the VM has its record, that keeps it.
+   * @param image its name, or the manifest of one that is kept for a layer, whatever has its name by now
+   * @param holder the VM, and the program that starts it
+   * @throws SmartVMError as {@link resolve}; LAYER_MISMATCH where parts of that manifest are gone
+   */
+  async hold(image: string | ImageManifest, holder: Holder, options: ResolveOptions = {}): Promise<HeldImage> {
+    const place = typeof image === 'string' ? await this.#place(image) : undefined;
+    for (;;) {
+      const manifest = place ? await this.#ensure(place, options) : (image as ImageManifest);
+      const blobs = blobsOf(manifest).map(({ sha256 }) => sha256);
+      await noteRuntimeDir(this.cacheDir, dirname(holder.runtimeDir));
+      const release = await holdBlobs(this.cacheDir, blobs, holder);
+      // Whoever removes an image takes its manifest first, and looks for holds then: one of us two sees the other.
+      if (!place || this.#store.manifests.read(place.key)?.digest === manifest.digest) {
+        try {
+          await (place ?? this.#assertWhole(manifest));
+          const image = await this.#bootable(manifest, options);
+          return { image, manifest, [Symbol.asyncDispose]: async () => void (await release()) };
+        } catch (error) {
+          await release();
+          throw error;
+        }
+      }
+      await release();
+    }
+  }
+
+  /**
+   * Firecracker and its jailer in a version, fetched where they are missing and checked by the published sha256.
+   * @param version three numbers, or `latest`
+   * @throws SmartVMError INVALID_OPTION, RELEASE_INVALID, DOWNLOAD_FAILED, DOWNLOAD_CORRUPT, DOWNLOAD_REFUSED, FILE_WRITE_FAILED,
+   *   DIRECTORY_UNSAFE, TOOL_MISSING, CANCELED
+   */
+  async firecracker(version = 'latest', options: ResolveOptions = {}): Promise<FirecrackerBinaries> {
+    if (!this.#releases) {
+      throw new SmartVMError('INVALID_OPTION', 'this image manager was given no releases of Firecracker');
+    }
+    return await this.#releases.ensure(version, options);
+  }
+
+  /**
+   * Copies a root file system for a VM that is to write to it: by reflink where the file system can, else sparse. The copy is 0600.
+   * @throws SmartVMError FILE_WRITE_FAILED (also when the target exists), TOOL_FAILED, TOOL_MISSING, CANCELED
+   */
+  async cloneRootfs(source: string, target: string, { signal }: ResolveOptions = {}): Promise<void> {
+    await cloneFile(source, target, signal);
+  }
+
+  /** How an image is booted, and its parts; undefined when it is not kept. @throws SmartVMError IMAGE_UNKNOWN */
+  inspect(image: string | Pick<StoredImage, 'key'>): ImageManifest | undefined {
+    return this.#store.manifests.read(this.#keyOf(image));
+  }
+
+  /** Where a part of an image is. */
+  pathOf(sha256: string): string {
+    return this.#store.blobs.pathOf(sha256);
+  }
+
+  /**
+   * Hashes all parts of an image that is kept. A part that is not what it should be is set aside, and made again at the next use.
+   * @returns the roles of such parts, of absent ones too; undefined when there is no such image
+   * @throws SmartVMError IMAGE_UNKNOWN
+   */
+  async verify(image: string | Pick<StoredImage, 'key'>): Promise<string[] | undefined> {
+    const manifest = this.inspect(image);
+    if (!manifest) {
+      return undefined;
+    }
+    const bad: string[] = [];
+    for (const [role, blob] of Object.entries(manifest.blobs)) {
+      if ((await this.#store.blobs.verify(blob)) !== 'whole') {
+        bad.push(role);
+      }
+    }
+    return bad;
+  }
+
+  /** Removes an image, and the parts that no other has. @returns whether there was one @throws SmartVMError IMAGE_UNKNOWN, IMAGE_IN_USE */
+  async remove(image: string | Pick<StoredImage, 'key'>): Promise<boolean> {
+    return await this.#store.remove(this.#keyOf(image));
+  }
+
+  /** Removes parts that no image and no VM has, and what builds left whose programs were killed. */
+  async prune(options: { dryRun?: boolean | undefined } = {}): Promise<CollectedThing[]> {
+    return await this.#store.collect(options);
+  }
+
+  /** @param image a name, or an image of {@link list} */
+  #keyOf(image: string | Pick<StoredImage, 'key'>): string {
+    return typeof image === 'string' ? this.#keyOfReference(parseReference(image)) : image.key;
+  }
+
+  #keyOfReference(reference: ImageReference): string {
+    return manifestKey(reference.name, identityOf(reference), this.arch);
+  }
+
+  async #place(name: string): Promise<Place> {
+    const reference = parseReference(name);
+    return {
+      reference,
+      key: this.#keyOfReference(reference),
+      recipe: await sourceOf(reference).recipe(reference, this.arch),
+    };
+  }
+
+  async #open({ key, recipe }: Place): Promise<ImageManifest | undefined> {
+    const manifest = this.#store.openTrusted(key) ?? (await this.#store.open(key));
+    return manifest?.recipe === recipe ? manifest : undefined;
+  }
+
+  async #ensure(place: Place, options: ResolveOptions): Promise<ImageManifest> {
+    throwIfCanceled(options.signal, `image ${place.reference.name}`);
     await ensurePrivateDirectory(this.cacheDir);
-    const cached = await openBundle(directory, place.recipe);
-    const bundle = cached.state === 'whole' ? cached.bundle : await this.#build(place.name, directory, options);
-    const modules = bundle.files.modules;
+    const found = options.refresh ? undefined : await this.#open(place);
+    if (found) {
+      await this.#store.manifests.touch(place.key);
+      return found;
+    }
+    try {
+      return await this.#make(place, options);
+    } catch (error) {
+      throw unwritable(error, this.cacheDir);
+    }
+  }
+
+  async #make({ reference, key, recipe }: Place, options: ResolveOptions): Promise<ImageManifest> {
+    const { name } = reference;
+    const { signal, refresh, onProgress: listener = () => {} } = options;
+    const since = Date.now();
+    const sharing = { what: `image ${name}`, onProgress: listener, signal };
+    await using lock = await lockBuild(join(this.cacheDir, 'locks'), key, sharing);
+    const { onProgress } = lock;
+    const found = await this.#open({ reference, key, recipe });
+    if (found && (!refresh || Date.parse(found.createdAt) >= since)) {
+      return found; // another program made it while we waited
+    }
+    // Under the lock nobody else makes this image: such folders are those of the dead.
+    await Promise.all((await abandonedBuilds(this.cacheDir)).map(removeBuild));
+    await using session = await this.#store.openSession(key);
+    onProgress({ step: 'build', message: `making image ${name}` });
+    const base = async (other: string) => await this.#keepBase(session, other, { signal, onProgress });
+    const { arch, cacheDir } = this;
+    const content = await sourceOf(reference).build(reference, { arch, cacheDir, session, onProgress, signal, base });
+    const manifest = makeManifest({ name, arch: this.arch, recipe }, content);
+    await this.#store.manifests.write(key, manifest);
+    onProgress({ step: 'done', message: `image ${name} is ready` });
+    return manifest;
+  }
+
+  async #keepBase(
+    session: Awaited<ReturnType<ImageStore['openSession']>>,
+    name: string,
+    options: ResolveOptions,
+  ): Promise<ImageManifest> {
+    const manifest = await this.#ensure(await this.#place(name), options);
+    for (const blob of blobsOf(manifest)) {
+      if (!(await session.keep(blob))) {
+        throw new SmartVMError('IMAGE_BUILD_FAILED', `image ${name} was removed while it was needed; try again`);
+      }
+    }
+    return manifest;
+  }
+
+  async #assertWhole(manifest: ImageManifest): Promise<void> {
+    const whole = await Promise.all(blobsOf(manifest).map((blob) => this.#store.blobs.has(blob)));
+    if (whole.includes(false)) {
+      throw layerMismatch(manifest);
+    }
+  }
+
+  async #bootable(manifest: ImageManifest, { signal }: ResolveOptions): Promise<BootImage> {
+    const { kernel, modules, rootfs, moduleDrive } = manifest.blobs;
     const initramfsPath = await cachedInitramfs(
       join(this.cacheDir, 'initramfs'),
       {
         agentPath: this.#agentPath ?? (await verifiedProgram('agent', this.arch)),
-        modulesPath: join(directory, modules),
-        modulesSha256: bundle.records[modules]?.sha256 ?? '',
+        modulesPath: this.pathOf(modules.sha256),
+        modulesSha256: modules.sha256,
       },
-      options.signal,
+      signal,
     );
     return {
-      name,
-      digest: bundle.digest,
-      arch: bundle.arch,
-      kernelImagePath: join(directory, bundle.files.kernel),
+      name: manifest.name,
+      digest: manifest.digest,
+      arch: manifest.arch,
+      kernelImagePath: this.pathOf(kernel.sha256),
       initramfsPath,
-      rootfs: { path: join(directory, bundle.files.rootfs), fsType: bundle.fsType },
-      bootArgs: bundle.bootArgs,
+      rootfs: { path: this.pathOf(rootfs.sha256), fsType: manifest.fsType },
+      moduleDrivePath: moduleDrive && this.pathOf(moduleDrive.sha256),
+      bootArgs: manifest.bootArgs,
+      config: manifest.config,
     };
   }
-
-  #place(name: string): { name: ImageName; directory: string; recipe: string } {
-    if (!isImageName(name)) {
-      const known = this.list().join(', ');
-      throw new SmartVMError('IMAGE_UNKNOWN', `there is no image '${name}'; there are: ${known}`, {
-        details: { name },
-      });
-    }
-    return { name, directory: join(this.cacheDir, `${name}-${this.arch}`), recipe: BUILDERS[name].recipe };
-  }
-
-  async #build(
-    name: ImageName,
-    directory: string,
-    { signal, onProgress = () => {} }: ResolveOptions,
-  ): Promise<ImageBundle> {
-    const notice = setTimeout(
-      () => onProgress({ step: 'wait', message: `waiting for another program that builds image ${name}` }),
-      LOCK_NOTICE_MS,
-    );
-    await using _lock = await lockFile(`${directory}.lock`, signal).finally(() => clearTimeout(notice));
-    await this.#removeLeftovers(directory);
-    const { recipe, build } = BUILDERS[name];
-    const found = await openBundle(directory, recipe);
-    if (found.state === 'whole') {
-      return found.bundle;
-    }
-    const temporary = `${directory}.building-${randomUUID()}`;
-    const [workDirectory, bundleDirectory] = [join(temporary, 'work'), join(temporary, 'bundle')];
-    try {
-      await mkdir(workDirectory, { recursive: true, mode: 0o700 });
-      await mkdir(bundleDirectory, { mode: 0o700 });
-      onProgress({ step: 'build', message: `building image ${name} (once; about a minute)` });
-      const content = await build({ arch: this.arch, workDirectory, bundleDirectory, onProgress, signal });
-      await sealBundle(bundleDirectory, { name, arch: this.arch, recipe }, content);
-      await setAside(directory, found.state, onProgress);
-      await rename(bundleDirectory, directory);
-      await syncDirectory(this.cacheDir);
-    } catch (cause) {
-      throw cause instanceof SmartVMError ? cause : unwritable(directory, cause as Error);
-    } finally {
-      await removeBuild(temporary);
-    }
-    const built = await openBundle(directory, recipe);
-    if (built.state !== 'whole') {
-      throw new SmartVMError('IMAGE_BUILD_FAILED', `image ${name} was changed while it was built: ${directory}`);
-    }
-    onProgress({ step: 'done', message: `image ${name} is ready` });
-    return built.bundle;
-  }
-
-  /** Under the lock nobody is building: folders of builds are those of the dead. */
-  async #removeLeftovers(directory: string): Promise<void> {
-    const prefix = `${directory}.building-`;
-    const names = await readdir(this.cacheDir);
-    await Promise.all(
-      names
-        .map((name) => join(this.cacheDir, name))
-        .filter((path) => path.startsWith(prefix))
-        .map((path) => removeBuild(path)),
-    );
-  }
-}
-
-/** A disk that is full, or can only be read, and the like. */
-function unwritable(directory: string, cause: Error): SmartVMError {
-  return new SmartVMError('FILE_WRITE_FAILED', `cannot put an image into ${directory}: ${cause.message}`, { cause });
-}
-
-/** Makes room for a new bundle. A corrupt one is kept, the last of them, for whoever wants to know what happened. */
-async function setAside(directory: string, state: 'absent' | 'corrupt', onProgress: ProgressListener): Promise<void> {
-  if (!(await lstat(directory).catch(() => undefined))) {
-    return;
-  }
-  const aside = `${directory}.${state === 'corrupt' ? 'corrupt' : 'outdated'}`;
-  await rm(aside, { recursive: true, force: true });
-  await rename(directory, aside);
-  if (state === 'corrupt') {
-    onProgress({ step: 'build', message: `the cached image was damaged; it is kept in ${aside}` });
-  } else {
-    await rm(aside, { recursive: true, force: true });
-  }
-}
-
-function isImageName(name: string): name is ImageName {
-  return Object.hasOwn(BUILDERS, name);
 }

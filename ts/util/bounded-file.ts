@@ -11,8 +11,7 @@ export async function withBoundedFile<T>(
   { maxBytes, followLink }: { maxBytes: number; followLink: boolean },
   use: (file: FileHandle, size: number) => Promise<T>,
 ): Promise<T> {
-  const flags = constants.O_RDONLY | constants.O_NONBLOCK | (followLink ? 0 : constants.O_NOFOLLOW);
-  const file = await open(path, flags).catch((error: NodeJS.ErrnoException) => {
+  const file = await open(path, flagsFor(followLink)).catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'ELOOP' ? new Error(`${path} is a symbolic link, which is not followed`) : error;
   });
   try {
@@ -29,6 +28,29 @@ export async function withBoundedFile<T>(
   }
 }
 
+/** As {@link readBoundedText}, without a trip to another thread for each step: for what every start of a VM waits for. */
+export function readBoundedTextSync(path: string, maxBytes: number, followLink = true): string {
+  const file = openSync(path, flagsFor(followLink));
+  try {
+    const stat = fstatSync(file);
+    if (!stat.isFile()) {
+      throw new Error(`${path} is not a regular file`);
+    }
+    const buffer = Buffer.alloc(Math.min(stat.size, maxBytes) + 1);
+    const length = readSync(file, buffer, 0, buffer.length, 0);
+    if (stat.size > maxBytes || length > stat.size) {
+      throw new Error(`${path} has more than ${maxBytes} bytes, which is the limit, or grows while it is read`);
+    }
+    return buffer.toString('utf8', 0, length);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function flagsFor(followLink: boolean): number {
+  return constants.O_RDONLY | constants.O_NONBLOCK | (followLink ? 0 : constants.O_NOFOLLOW);
+}
+
 /** The text of a small regular file, under the rules of {@link withBoundedFile}. */
 export async function readBoundedText(path: string, maxBytes: number, followLink = true): Promise<string> {
   return await withBoundedFile(path, { maxBytes, followLink }, async (file) => {
@@ -43,22 +65,4 @@ export async function readBoundedText(path: string, maxBytes: number, followLink
     }
     return buffer.toString('utf8', 0, length);
   });
-}
-
-/**
- * The text of a small regular file that is only ever replaced, never written to; links are not followed.
- * @throws Error when it is not a regular file or has more than `maxBytes`; system errors as they are
- */
-export function readBoundedTextSync(path: string, maxBytes: number): string {
-  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
-  try {
-    const stat = fstatSync(file);
-    if (!stat.isFile() || stat.size > maxBytes) {
-      throw new Error(`${path} is not a regular file of at most ${maxBytes} bytes`);
-    }
-    const buffer = Buffer.allocUnsafe(stat.size);
-    return buffer.toString('utf8', 0, readSync(file, buffer, 0, stat.size, 0));
-  } finally {
-    closeSync(file);
-  }
 }

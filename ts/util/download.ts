@@ -1,10 +1,11 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { SmartVMError } from '../errors.js';
+import { isSmartVMError, SmartVMError } from '../errors.js';
 import { syncDirectory } from './atomic-file.js';
 import { throwIfCanceled } from './deadline.js';
+import { TransferFailure } from './http/failure.js';
 import { type GetOptions, type HttpAnswer, httpGet } from './http/get.js';
+import { Part } from './http/part.js';
+import type { Reach } from './http/reach.js';
 import { printableUrl } from './redact.js';
 
 export type { GetOptions } from './http/get.js';
@@ -20,10 +21,17 @@ export interface DownloadOptions extends GetOptions {
   readonly sha256?: string | undefined;
   /** Its exact size, where it is known. */
   readonly sizeBytes?: number | undefined;
+  /** Its ETag as a listing has it, quotes included. */
+  readonly etag?: string | undefined;
   /** More is refused, whatever the server says. */
   readonly maxBytes: number;
   /** The file's mode. Default 0600. */
   readonly mode?: number | undefined;
+  /**
+   * Where what has come is kept when this program is killed or the call is canceled, and where what another left is looked for: on
+   * the target's file system, and locked by the caller. Default: beside the target, and never used again.
+   */
+  readonly partPath?: string | undefined;
   readonly onProgress?: ((progress: DownloadProgress) => void) | undefined;
 }
 
@@ -37,67 +45,85 @@ export interface Downloaded {
 
 /**
  * Fetches one artifact to `target`, in a folder that is there. What is at `target` is replaced by the whole and checked artifact, or
- * stays as it was; no temporary file is left. (A kill leaves one: `<target>.<uuid>.part`.)
+ * stays as it was; no temporary file is left. Where a connection breaks, and the server has a strong ETag, the rest alone is fetched.
+ * (A kill leaves `<target>.<uuid>.part`, or `partPath`, which the next goes on with.)
  * @throws SmartVMError DOWNLOAD_FAILED, DOWNLOAD_CORRUPT (size or sha256), DOWNLOAD_REFUSED (a redirect), FILE_WRITE_FAILED, CANCELED
  */
 export async function download(url: string, target: string, options: DownloadOptions): Promise<Downloaded> {
-  return await httpGet(url, options, async (answer) => {
-    const temporary = `${target}.${randomUUID()}.part`;
-    // 'wx' is O_EXCL: a planted link is an error, not a target.
-    const file = await writing(target, () => open(temporary, 'wx', 0o600));
-    try {
-      const got = await receive(answer, file, target, options).finally(() => file.close());
-      throwIfCanceled(options.signal, `fetching ${answer.url}`);
-      await writing(target, () => rename(temporary, target));
-      await writing(target, () => syncDirectory(dirname(target)));
-      return { path: target, ...got, url: answer.url };
-    } catch (error) {
-      await unlink(temporary).catch(() => undefined);
-      throw error;
+  throwIfCanceled(options.signal, `fetching ${printableUrl(url)}`);
+  await using part = await writing(target, () => Part.open(target, url, options.partPath));
+  try {
+    return await fetchTo(url, target, part, options).catch(async (error: unknown) => {
+      if (!part.inherited || !isSmartVMError(error, 'DOWNLOAD_CORRUPT')) {
+        throw error;
+      }
+      await writing(target, () => part.restart()); // what another program had left may be what is wrong
+      return await fetchTo(url, target, part, options);
+    });
+  } catch (error) {
+    if (options.partPath === undefined || !isSmartVMError(error, 'CANCELED')) {
+      await part.remove();
+    } else {
+      await part.settle().catch(() => undefined);
     }
+    throw error;
+  }
+}
+
+async function fetchTo(url: string, target: string, part: Part, options: DownloadOptions): Promise<Downloaded> {
+  return await httpGet(url, { ...options, range: () => part.range() }, async (answer) => {
+    const got = await receive(answer, part, target, options);
+    throwIfCanceled(options.signal, `fetching ${answer.url}`);
+    await writing(target, () => part.moveTo(target));
+    await writing(target, () => syncDirectory(dirname(target)));
+    return { path: target, ...got, url: answer.url };
   });
 }
 
 async function receive(
   answer: HttpAnswer,
-  file: FileHandle,
+  part: Part,
   target: string,
   options: DownloadOptions,
 ): Promise<{ sizeBytes: number; sha256: string }> {
-  const totalBytes = announcedSize(answer, options);
-  const hash = createHash('sha256');
-  let sizeBytes = 0;
-  options.onProgress?.({ receivedBytes: 0, totalBytes });
-  for await (const piece of answer.body()) {
-    sizeBytes += piece.length;
-    if (sizeBytes > (totalBytes ?? options.maxBytes)) {
-      throw corrupt(answer, `it has more than the ${totalBytes ?? options.maxBytes} bytes that it may have`);
+  const announced = await notingFailure(target, () => part.begin(answer));
+  const totalBytes = judgedSize(answer, announced, options);
+  const most = totalBytes ?? options.maxBytes;
+  options.onProgress?.({ receivedBytes: part.sizeBytes, totalBytes });
+  try {
+    for await (const piece of answer.body()) {
+      if (part.sizeBytes + piece.length > most) {
+        throw corrupt(answer, `it has more than the ${most} bytes that it may have`);
+      }
+      await writing(target, () => part.write(piece));
+      options.onProgress?.({ receivedBytes: part.sizeBytes, totalBytes });
     }
-    hash.update(piece);
-    await writing(target, () => file.writeFile(piece));
-    options.onProgress?.({ receivedBytes: sizeBytes, totalBytes });
+  } finally {
+    await writing(target, () => part.settle());
   }
-  if (totalBytes !== undefined && sizeBytes !== totalBytes) {
-    throw corrupt(answer, `it has ${sizeBytes} bytes, not ${totalBytes}`);
+  if (totalBytes !== undefined && part.sizeBytes !== totalBytes) {
+    throw corrupt(answer, `it has ${part.sizeBytes} bytes, not ${totalBytes}`);
   }
-  const sha256 = hash.digest('hex');
+  const { sizeBytes, sha256 } = await writing(target, () => part.finish(options.mode ?? 0o600));
   if (options.sha256 !== undefined && options.sha256.toLowerCase() !== sha256) {
     throw corrupt(answer, `its sha256 is ${sha256}, not ${options.sha256}`);
   }
-  await writing(target, async () => {
-    await file.chmod(options.mode ?? 0o600); // the umask has no say
-    await file.sync();
-  });
   return { sizeBytes, sha256 };
 }
 
 /** What will come, judged before any of it is written. */
-function announcedSize(answer: HttpAnswer, { maxBytes, sizeBytes }: DownloadOptions): number | undefined {
-  const { 'content-length': text, 'content-encoding': encoding = 'identity' } = answer.headers;
+function judgedSize(
+  answer: HttpAnswer,
+  length: number | undefined,
+  { maxBytes, sizeBytes, etag }: DownloadOptions,
+): number | undefined {
+  const { 'content-encoding': encoding = 'identity', etag: current } = answer.headers;
   if (encoding !== 'identity') {
     throw corrupt(answer, `it comes encoded as ${encoding}, which was not asked for`);
   }
-  const length = text === undefined ? undefined : Number(text);
+  if (etag !== undefined && current !== undefined && current !== etag) {
+    throw corrupt(answer, `its ETag is ${current}, not ${etag}: it has been replaced meanwhile`);
+  }
   if (length !== undefined && sizeBytes !== undefined && length !== sizeBytes) {
     throw corrupt(answer, `it has ${length} bytes, not ${sizeBytes}`);
   }
@@ -112,6 +138,15 @@ function announcedSize(answer: HttpAnswer, { maxBytes, sizeBytes }: DownloadOpti
  * @throws SmartVMError DOWNLOAD_FAILED, DOWNLOAD_CORRUPT (longer than `maxBytes`), DOWNLOAD_REFUSED, CANCELED
  */
 export async function fetchText(url: string, maxBytes: number, options: GetOptions = {}): Promise<string> {
+  return (await fetchDocument(url, maxBytes, options)).text;
+}
+
+/** As {@link fetchText}, with the reach of where it came from: what it names must not be narrower. */
+export async function fetchDocument(
+  url: string,
+  maxBytes: number,
+  options: GetOptions = {},
+): Promise<{ readonly text: string; readonly reach: Reach }> {
   return await httpGet(url, options, async (answer) => {
     const pieces: Buffer[] = [];
     let length = 0;
@@ -122,7 +157,7 @@ export async function fetchText(url: string, maxBytes: number, options: GetOptio
       }
       pieces.push(piece);
     }
-    return Buffer.concat(pieces).toString('utf8');
+    return { text: Buffer.concat(pieces).toString('utf8'), reach: answer.reach };
   });
 }
 
@@ -159,6 +194,15 @@ function corrupt({ url }: HttpAnswer, what: string): SmartVMError {
   return new SmartVMError('DOWNLOAD_CORRUPT', `${url} is not what it should be: ${what}; ${remedy}`, {
     details: { url },
   });
+}
+
+/** As {@link writing}, for what also judges the answer. */
+async function notingFailure<T>(target: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof TransferFailure ? error : await writing(target, () => Promise.reject(error));
+  }
 }
 
 async function writing<T>(target: string, write: () => Promise<T>): Promise<T> {

@@ -5,6 +5,7 @@ import type { VMConfig } from '../config/vm-config.js';
 import { SmartVMError } from '../errors.js';
 import type { DialGuest, Guest } from '../guest/types.js';
 import { CleanupStack } from '../util/cleanup-stack.js';
+import type { Holder } from '../util/holder.js';
 import type { Confine, Confinement } from '../vmm/confinement.js';
 import type { VmmKind } from '../vmm/find.js';
 import type { VmmFlags } from '../vmm/flags.js';
@@ -26,7 +27,24 @@ export type PrepareFiles = (runtimeDir: string, signal: AbortSignal) => Promise<
 export type Reserve = (wait: { queueMs: number; signal: AbortSignal }) => Promise<() => void>;
 
 /** Makes the VM's name its own among those that live, and gives the way to give it back. */
-export type ClaimName = (signal: AbortSignal) => Promise<() => Promise<void>>;
+export type ClaimName = (signal: AbortSignal) => Promise<Undo>;
+
+export type Undo = () => Promise<void>;
+
+/** What a VM has outside of its directory and has to take first, because only one VM at a time may have it. */
+export interface Claim {
+  /** For the journal; see util/held-file.ts. */
+  readonly paths: readonly string[];
+  /** Whether what the guest writes outlives the VM, so that its end is to be an orderly one. */
+  readonly keeps: boolean;
+  /** Takes it, and gives the way to give it back when the VMM has ended. */
+  readonly take: (holder: Holder, signal: AbortSignal) => Promise<Undo>;
+  /**
+   * Called when the guest answers: the VM has come so far that what it writes is worth keeping.
+   * @param failed rejects when the VM ends, or its start is canceled or takes too long
+   */
+  readonly keep: (guest: Guest | undefined, failed: Promise<never>) => Promise<void>;
+}
 
 /** What the steps of a boot work on; each step adds what it made, and its undo to `cleanup`. */
 export interface BootContext {
@@ -44,13 +62,14 @@ export interface BootContext {
   /** The record of a VM that runs already, to which this is to be attached. */
   readonly attach: VmRecord | undefined;
   readonly vmmKind: VmmKind | undefined;
-  readonly tags: VmTags;
+  readonly tags: VmTags & Pick<MicroVMOptions, 'imageConfig'>;
   readonly confine: Confine | undefined;
   readonly reserve: Reserve | undefined;
   readonly claimName: ClaimName | undefined;
   readonly queueMs: number;
   readonly prepare: PrepareFiles | undefined;
   readonly command: readonly string[] | undefined;
+  readonly claim: Claim | undefined;
   readonly signal: AbortSignal;
   /** On the clock of performance.now(), which no change of the time moves. */
   deadline: number;
@@ -78,11 +97,11 @@ export function bootContext(
   options: MicroVMOptions,
   start: Pick<BootContext, 'signal' | 'queueMs' | 'deadline' | 'onVmm'>,
 ): BootContext {
-  const { restore, confine, reserve, claimName, prepare, attach } = options;
+  const { restore, confine, reserve, claimName, prepare, claim, attach } = options;
   return {
-    ...{ id, config, socketPath, executable, restore, confine, reserve, claimName, prepare },
+    ...{ id, config, socketPath, executable, restore, confine, reserve, claimName, prepare, claim },
     vmmKind: options.vmmKind,
-    tags: { name: options.name, labels: options.labels, image: options.image },
+    tags: { name: options.name, labels: options.labels, image: options.image, imageConfig: options.imageConfig },
     vmmFlags: options.vmmFlags ?? {},
     extraArgs: options.extraArgs ?? [],
     runtimeDir: options.runtimeDir ?? `${socketPath}.d`,

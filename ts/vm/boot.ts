@@ -4,6 +4,7 @@ import { configPaths, restorePaths } from '../config/host-paths.js';
 import { gatedFields } from '../config/since.js';
 import { SmartVMError } from '../errors.js';
 import { delay, linkSignals, throwIfCanceled } from '../util/deadline.js';
+import { currentProcess } from '../util/process-identity.js';
 import { FLAGS_SINCE, flagPaths, vmmArguments } from '../vmm/flags.js';
 import { guestSizeOf } from '../vmm/guest-size.js';
 import { endUnnamed } from '../vmm/registry/processes.js';
@@ -33,8 +34,9 @@ const BRING_UP: Steps = [
   [{ name: 'runtime-directory', run: makeRuntimeDirectory }],
   [
     { name: 'name', run: takeName },
-    { name: 'jail', run: makeJail },
+    { name: 'layer', run: takeLayer },
   ],
+  [{ name: 'jail', run: makeJail }],
   [
     { name: 'files', run: makeFiles },
     { name: 'vmm', run: startVmm },
@@ -51,6 +53,7 @@ export const BOOT: Steps = [
   [{ name: 'instance-start', run: startInstance }, KEEPER],
   ...SEAL,
   ...AGENT,
+  [{ name: 'keep', run: keepLayer }],
   [{ name: 'command', run: startCommand }],
 ];
 
@@ -158,6 +161,34 @@ async function takeName(context: BootContext, signal: AbortSignal): Promise<void
   if (release) {
     context.cleanup.push('name', release);
   }
+}
+
+async function takeLayer({ id, runtimeDir, claim, cleanup }: BootContext, signal: AbortSignal): Promise<void> {
+  const undo = await claim?.take({ id, runtimeDir, owner: await currentProcess() }, signal);
+  if (undo) {
+    cleanup.push('layer', undo);
+  }
+}
+
+async function keepLayer(context: BootContext, signal: AbortSignal): Promise<void> {
+  const { id, claim, guest } = context;
+  if (!claim) {
+    return;
+  }
+  const vmm = started(context);
+  const kept = new AbortController();
+  const late = async () => {
+    await delay(remaining(context), AbortSignal.any([signal, kept.signal]));
+    throwIfCanceled(signal, `the start of VM ${id}`);
+    throw await vmm.describe('BOOT_TIMEOUT', 'the guest did not mount its root file system in time');
+  };
+  const ended = async () => {
+    await vmm.exited;
+    throw vmm.exitError;
+  };
+  const failed = Promise.race([late(), ended()]);
+  failed.catch(() => undefined); // nobody asks once it is kept
+  await claim.keep(guest, failed).finally(() => kept.abort());
 }
 
 async function makeJail(context: BootContext, signal: AbortSignal): Promise<void> {

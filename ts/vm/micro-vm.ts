@@ -1,4 +1,5 @@
 import { assertQueueMs } from '../config/capacity.js';
+import type { ImageConfig } from '../config/image-config.js';
 import type { IMicroVMConfig, IRestoredMicroVMConfig } from '../config/types.js';
 import { type SnapshotOptions, snapshotPayload } from '../config/updates.js';
 import { VMConfig } from '../config/vm-config.js';
@@ -16,6 +17,7 @@ import { pumpConsole } from './console.js';
 import { classifyExit, type VmExit } from './exit.js';
 import { GuestInUse } from './guest-in-use.js';
 import { GuestLink } from './guest-link.js';
+import { keepsLayer } from './layer.js';
 import { assertStartable } from './options.js';
 import { followOthers, pauseVm, resumeVm, snapshotVm } from './power.js';
 import { RunningVM, type VmCall } from './running-vm.js';
@@ -71,6 +73,10 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
       isStopping: () => this.#stopping !== undefined,
       process: () => this.vmm(),
     });
+  }
+
+  get imageConfig(): ImageConfig | undefined {
+    return this.#options.attach?.record.imageConfig ?? this.#options.imageConfig;
   }
 
   get state(): VmState {
@@ -131,9 +137,9 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     return this.#stopping;
   }
 
-  /** `stop({ force: true })`: what a VM leaves behind of itself goes with it, so an orderly end buys nothing. */
+  /** `stop({ force: true })`, for an orderly end buys nothing where all goes with the VM; `stop()` where its layer is kept. */
   async cleanup(): Promise<void> {
-    await this.stop({ force: true });
+    await this.stop({ force: !keepsLayer(this.#options) });
   }
 
   /** Whether the VM lives on without this: it was started with `detached`, or attached to. */

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { IPmemConfig } from '../config/device-types.js';
 import { configPaths, type HostPath } from '../config/host-paths.js';
+import { type ImageCommandOptions, type ImageConfig, imageCommand } from '../config/image-config.js';
 import { assertLifetime } from '../config/lifetime.js';
 import type { IDriveConfig, INetworkInterfaceConfig } from '../config/types.js';
 import * as updates from '../config/updates.js';
@@ -40,6 +41,9 @@ export interface VmCall<T> {
  */
 export abstract class RunningVM extends EventEmitter<MicroVMEvents> {
   abstract readonly config: VMConfig;
+
+  /** What the VM's image says of the programs in it, where it is an OCI image. */
+  abstract readonly imageConfig: ImageConfig | undefined;
 
   /** Runs a call when those before it have ended. */
   protected abstract call<T>(call: VmCall<T>): Promise<T>;
@@ -99,6 +103,14 @@ export abstract class RunningVM extends EventEmitter<MicroVMEvents> {
     } catch (error) {
       throw await vmm.explain(error);
     }
+  }
+
+  /**
+   * The image's own command, for `exec()` or `spawn()`: its Entrypoint and Cmd, put together as docker does.
+   * @throws SmartVMError INVALID_OPTION where there is none
+   */
+  imageCommand(options: ImageCommandOptions = {}): readonly string[] {
+    return imageCommand(this.imageConfig, options);
   }
 
   /**

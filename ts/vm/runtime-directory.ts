@@ -57,7 +57,7 @@ function taken(id: string, runtimeDir: string, why: string): SmartVMError {
 
 /** What is known of a VM before anything of it is made. */
 async function firstRecord(context: BootContext): Promise<VmRecord> {
-  const { id, config, restore, executable, vmmKind, tags, launcher } = context;
+  const { id, config, restore, executable, vmmKind, tags, launcher, claim } = context;
   const keeper = await launcher?.process;
   return {
     version: RECORD_VERSION,
@@ -71,7 +71,7 @@ async function firstRecord(context: BootContext): Promise<VmRecord> {
     socketPath: resolve(context.socketPath),
     restored: restore !== undefined,
     config: withoutSecrets(config.config),
-    journal: { ...EMPTY_JOURNAL, sockets: socketsOutside(context) },
+    journal: { ...EMPTY_JOURNAL, sockets: socketsOutside(context), ...(claim ? { layers: claim.paths } : {}) },
     ...(keeper && { processes: { keeper } }),
   };
 }

@@ -1,3 +1,5 @@
+import type { CapacityDemand } from '../config/capacity.js';
+import type { ImageConfig } from '../config/image-config.js';
 import type { VmTags } from '../config/labels.js';
 import type { LifetimeOptions } from '../config/lifetime.js';
 import type { IRestoreOptions } from '../config/restore.js';
@@ -7,12 +9,14 @@ import type { VmmKind } from '../vmm/find.js';
 import type { VmmFlags } from '../vmm/flags.js';
 import type { Launchers } from '../vmm/launchers.js';
 import type { VmRecord } from '../vmm/registry/record.js';
-import type { ClaimName, PrepareFiles, Reserve } from './boot-context.js';
+import type { Claim, ClaimName, PrepareFiles, Reserve } from './boot-context.js';
 import type { VmExit } from './exit.js';
 import type { ShutdownRung } from './shutdown.js';
 import type { VmState } from './state.js';
 
 export interface MicroVMOptions extends VmTags, LifetimeOptions {
+  /** What the VM's image says of the programs in it. */
+  imageConfig?: ImageConfig | undefined;
   /** For the record: which VMM it is. */
   vmmKind?: VmmKind | undefined;
   /** Directory (0700) of the keeper's socket and of the logs; removed when the VM ends. Default `<socketPath>.d`. */
@@ -25,6 +29,8 @@ export interface MicroVMOptions extends VmTags, LifetimeOptions {
   reserve?: Reserve | undefined;
   /** Runs when the VM has its directory and its record. Default: the name is not the VM's alone. */
   claimName?: ClaimName | undefined;
+  /** What it takes outside of its directory. Default: nothing. */
+  claim?: Claim | undefined;
   /** Runs beside the VMM's own start. */
   prepare?: PrepareFiles | undefined;
   /** Runs in the guest when its agent answers, prints on the console, and ends the VM with it. Default: none. */
@@ -43,6 +49,18 @@ export interface MicroVMOptions extends VmTags, LifetimeOptions {
   removeOnExit?: boolean | undefined;
   /** Attaches to a VM that runs, in place of starting one. */
   attach?: { readonly record: VmRecord; readonly dial: DialGuest | undefined } | undefined;
+}
+
+export interface CreateVMOptions
+  extends Omit<
+    MicroVMOptions,
+    'runtimeDir' | 'vmmKind' | 'launchers' | 'confine' | 'reserve' | 'claimName' | 'attach'
+  > {
+  /**
+   * What the VM counts for in the host's capacity. Default: its configuration. One that is restored says nothing there: it
+   * counts for one CPU and as much memory as its memory file has bytes, or none where a page fault handler has the memory.
+   */
+  capacity?: CapacityDemand | undefined;
 }
 
 export interface StartOptions {

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { HostPath } from '../config/host-paths.js';
 import { isSmartVMError, SmartVMError } from '../errors.js';
 import { FirecrackerApi } from '../firecracker/api.js';
@@ -12,11 +12,11 @@ import type { Confinement } from './confinement.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
 import type { Keeper } from './keeper.js';
 import type { KeeperLife, KeeperWord } from './keeper-life.js';
+import { consoleTailOf, withLastWords } from './last-words.js';
 import { Launcher } from './launcher.js';
 import { livingKeeper } from './living-keeper.js';
 import { type InstanceInfo, Readiness } from './readiness.js';
 import type { VmRecord } from './registry/record.js';
-import { tailLines } from './tail.js';
 
 export interface VmmProcessOptions {
   id: string;
@@ -40,7 +40,6 @@ export interface AttachOptions extends Pick<VmmProcessOptions, 'id' | 'socketPat
 
 const EXIT_NEWS_MS = 500;
 const KILL_ORDER_MS = 2_000;
-const CONSOLE_TAIL_LINES = 50;
 
 /** A VMM under its keeper: its API, console, signals and exit. */
 export class VmmProcess {
@@ -209,11 +208,8 @@ export class VmmProcess {
     yield* this.#keeper.console.stream('/console?follow=true', signal);
   }
 
-  async consoleTail(lines = CONSOLE_TAIL_LINES): Promise<string[]> {
-    const path = join(this.#options.runtimeDir, 'console.log');
-    const tail = await tailLines(path, lines);
-    const earlier = tail.length < lines ? await tailLines(`${path}.1`, lines - tail.length) : [];
-    return [...earlier, ...tail];
+  async consoleTail(lines?: number): Promise<string[]> {
+    return await consoleTailOf(this.#options.runtimeDir, lines);
   }
 
   /** Says that the VM's start is through, and makes it outlive this program. */
@@ -253,7 +249,7 @@ export class VmmProcess {
   /** An error about this VMM, with the last lines of its output and of the guest's console. */
   async describe(code: 'BOOT_TIMEOUT', what: string): Promise<SmartVMError> {
     await this.reachKeeper(); // which has its output
-    return await this.#describe(code, what, await this.consoleTail());
+    return await withLastWords(this.#options, code, what, await this.consoleTail());
   }
 
   async #changeMounts(method: 'PUT' | 'DELETE', mount: { path: string; writable?: boolean }): Promise<void> {
@@ -269,20 +265,6 @@ export class VmmProcess {
     }
   }
 
-  async #describe(
-    code: 'VMM_EXITED' | 'BOOT_TIMEOUT',
-    what: string,
-    consoleTail: readonly string[],
-    details: object = {},
-  ): Promise<SmartVMError> {
-    const vmmTail = await tailLines(join(this.#options.runtimeDir, 'vmm.log'), CONSOLE_TAIL_LINES);
-    const lines = [...vmmTail.slice(-10), ...(consoleTail.length > 0 ? ['console:', ...consoleTail] : [])];
-    const said = lines.length > 0 ? `\n${lines.map((line) => `  ${line}`).join('\n')}` : '; it printed nothing';
-    return new SmartVMError(code, `VMM of ${this.#options.id}: ${what}${said}`, {
-      details: { id: this.#options.id, consoleTail, vmmTail, ...details },
-    });
-  }
-
   async #watchExit(): Promise<VmmExit> {
     const exit = (await this.#keeper.ended) ?? (await readExit(this.#options.runtimeDir));
     if (exit.reason === 'keeper-lost') {
@@ -290,7 +272,8 @@ export class VmmProcess {
       await endProcess(this.#keeper.vmm);
     }
     const consoleTail = await this.consoleTail();
-    this.#exitError = await this.#describe('VMM_EXITED', describeExit(exit, consoleTail), consoleTail, { exit });
+    const how = describeExit(exit, consoleTail);
+    this.#exitError = await withLastWords(this.#options, 'VMM_EXITED', how, consoleTail, { exit });
     this.#exit = exit;
     this.#readiness.end();
     return exit;

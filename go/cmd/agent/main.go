@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"smartvm.dev/go/internal/boot"
+	"smartvm.dev/go/internal/kmod"
 	"smartvm.dev/go/internal/sshd"
 )
 
@@ -34,12 +35,23 @@ func runTool(args []string) int {
 			return 1
 		}
 		return 0
+	case len(args) == 3 && args[0] == "-q" && args[1] == "--":
+		return loadModule(args[2])
 	case len(args) == 1 && args[0] == "--version":
 		fmt.Println(version)
 		return 0
 	}
 	fmt.Fprintln(os.Stderr, "smartvm-agent: this is the init of a microVM, and runs as PID 1 alone")
 	return 2
+}
+
+// loadModule is what the kernel runs where the guest has no modprobe(8).
+func loadModule(name string) int {
+	dir, err := boot.ModulesDir()
+	if err != nil || kmod.Modprobe(dir, name) != nil {
+		return 1
+	}
+	return 0
 }
 
 // fatal ends the VM with the reason on its console.
@@ -71,7 +83,7 @@ func (a *agent) bootRoot() error {
 	if err := boot.MountDevices(); err != nil {
 		return err
 	}
-	overlaid := false
+	own := false
 	if a.config.Root != nil {
 		root, err := boot.MountRoot(a.config.Root, a.modules)
 		if err != nil {
@@ -80,9 +92,19 @@ func (a *agent) bootRoot() error {
 		if err := root.Switch(); err != nil {
 			return fmt.Errorf("root file system: %w", err)
 		}
-		a.root, overlaid = root, root.Overlaid
+		a.root, own = root, root.Own
 	}
-	boot.MountVolatile()
-	boot.WriteIdentity("/etc", a.config, overlaid)
+	if a.config.Modules != nil {
+		// What needs no further module works all the same.
+		warn(boot.MountModules(a.config.Modules, a.modules))
+	}
+	if !a.config.Container {
+		boot.MountVolatile()
+	}
+	boot.WriteIdentity("/etc", a.config, own)
+	if cwd := a.config.Defaults.Cwd; cwd != "" {
+		// As docker does; a command that cannot start there says so.
+		os.MkdirAll(cwd, 0o755)
+	}
 	return nil
 }

@@ -21,9 +21,10 @@ func TestAVMThatIsDetachedLaterOutlivesItsOwner(t *testing.T) {
 
 func TestTheDirectoryStaysWhereItsRecordNamesThingsOutside(t *testing.T) {
 	for record, stays := range map[string]bool{
-		`{"journal":{"taps":[],"sockets":[]}}`:         false,
-		`{"journal":{"taps":["tap7"],"sockets":[]}}`:   true,
-		`{"journal":{"taps":[],"sockets":["/tmp/a"]}}`: true,
+		`{"journal":{"taps":[],"sockets":[]}}`:                         false,
+		`{"journal":{"taps":["tap7"],"sockets":[]}}`:                   true,
+		`{"journal":{"taps":[],"sockets":["/tmp/a"]}}`:                 true,
+		`{"journal":{"taps":[],"sockets":[],"layers":["/tmp/a.img"]}}`: true,
 		`{"journal`: true,
 	} {
 		t.Run(fmt.Sprintf("%.60s", record), func(t *testing.T) {

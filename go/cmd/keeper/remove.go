@@ -20,7 +20,7 @@ type record struct {
 		Pid       int
 		StartTime string
 	}
-	Journal struct{ Taps, Sockets []string }
+	Journal struct{ Taps, Sockets, Layers []string }
 }
 
 func readRecord(dir string) (record, error) {
@@ -53,7 +53,7 @@ func clearUp(dir string, isOrphan bool) error {
 // removeOrphan removes the directory of a VM whose owner is gone. One whose record names things outside it stays: who
 // undoes those has to know of them.
 func removeOrphan(dir string, r record) error {
-	if len(r.Journal.Taps)+len(r.Journal.Sockets) > 0 {
+	if len(r.Journal.Taps)+len(r.Journal.Sockets)+len(r.Journal.Layers) > 0 {
 		return nil
 	}
 	if isSnapshotUnderWay, err := hasSnapshotFolders(dir); err != nil || isSnapshotUnderWay {

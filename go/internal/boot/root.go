@@ -28,17 +28,21 @@ type Root struct {
 	// Writable file systems of block devices, the topmost first, as descriptors: their mount points are out of reach
 	// after Switch.
 	writable []*os.File
-	// Overlaid says that writes go to a layer of the VM's own.
-	Overlaid bool
+	// Own says that writes go to a layer of the VM's own.
+	Own bool
 }
 
 // MountRoot mounts the root file system and its overlay, if it has one.
 func MountRoot(config *guestconfig.Root, modules *kmod.Loader) (*Root, error) {
 	if config.Overlay == nil {
-		r := &Root{}
-		return r, r.mountDevice(config.Device, config.FSType, rootDir, config.ReadOnly, modules)
+		r := &Root{Own: config.Own}
+		err := r.mountDevice(config.Device, config.FSType, rootDir, config.ReadOnly, modules)
+		if err == nil && config.Grow {
+			err = grow(config.Device, rootDir)
+		}
+		return r, err
 	}
-	r := &Root{Overlaid: true}
+	r := &Root{Own: true}
 	if err := r.mountDevice(config.Device, config.FSType, lowerDir, true, modules); err != nil {
 		return nil, err
 	}
@@ -64,7 +68,11 @@ func (r *Root) mountUpper(overlay *guestconfig.Overlay, modules *kmod.Loader) er
 	if overlay.Device == "tmpfs" {
 		return mount{"tmpfs", rwDir, "tmpfs", 0, "mode=0755"}.do()
 	}
-	return r.mountDevice(overlay.Device, overlay.FSType, rwDir, false, modules)
+	err := r.mountDevice(overlay.Device, overlay.FSType, rwDir, false, modules)
+	if err == nil && overlay.Grow {
+		err = grow(overlay.Device, rwDir)
+	}
+	return err
 }
 
 func (r *Root) mountDevice(device, fsType, target string, readOnly bool, modules *kmod.Loader) error {

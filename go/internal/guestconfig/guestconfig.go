@@ -30,6 +30,10 @@ type Config struct {
 	Network Network `json:"network"`
 	// Defaults are of the commands that run in the VM.
 	Defaults Defaults `json:"defaults"`
+	// Container says that the root file system is of a container image: its /run and /tmp have content of their own.
+	Container bool `json:"container"`
+	// Modules has the kernel's modules, for a root file system without them.
+	Modules *Drive `json:"modules"`
 }
 
 // Defaults hold for a command that says nothing else.
@@ -39,6 +43,12 @@ type Defaults struct {
 	Cwd  string            `json:"cwd"`
 }
 
+// Drive is a read-only file system on a block device.
+type Drive struct {
+	Device string `json:"device"`
+	FSType string `json:"fsType"`
+}
+
 // Root says where the root file system is.
 type Root struct {
 	Device string `json:"device"`
@@ -46,6 +56,10 @@ type Root struct {
 	FSType   string   `json:"fsType"`
 	ReadOnly bool     `json:"readOnly"`
 	Overlay  *Overlay `json:"overlay"`
+	// Own says that the device is this VM's alone, a copy of an image.
+	Own bool `json:"own"`
+	// Grow makes the file system as large as its device.
+	Grow bool `json:"grow"`
 }
 
 // Overlay is the writable layer above a read-only root.
@@ -53,6 +67,8 @@ type Overlay struct {
 	// Device is a block device, or "tmpfs" for a layer in memory.
 	Device string `json:"device"`
 	FSType string `json:"fsType"`
+	// Grow makes the file system as large as its device.
+	Grow bool `json:"grow"`
 }
 
 // Network is what the guest sets up once; it runs no DHCP client.

@@ -26,10 +26,22 @@ type User struct {
 // Root is the user that a guest without /etc/passwd has too.
 func Root() User { return User{Name: "root", Home: "/root", Shell: "/bin/sh"} }
 
-// Lookup finds a user by name, or by UID or UID:GID as OCI images write them, in the files under etc. A number needs
-// no entry.
+// Lookup finds a user by name or UID, as OCI images write them, in the files under etc. A number needs no entry. A group
+// behind a colon, by name or GID, is the only one that the process has then.
 func Lookup(etc, name string) (User, error) {
-	uid, gid, numeric := parseIDs(name)
+	name, group, grouped := strings.Cut(name, ":")
+	user, err := lookupUser(etc, name)
+	if err != nil || !grouped {
+		return user, err
+	}
+	user.GID, err = lookupGroup(etc, group)
+	user.Groups = nil
+	return user, err
+}
+
+func lookupUser(etc, name string) (User, error) {
+	number, err := strconv.ParseUint(name, 10, 32)
+	uid, numeric := uint32(number), err == nil
 	for fields := range entries(filepath.Join(etc, "passwd"), 7) {
 		id, errUID := strconv.ParseUint(fields[2], 10, 32)
 		group, errGID := strconv.ParseUint(fields[3], 10, 32)
@@ -38,16 +50,10 @@ func Lookup(etc, name string) (User, error) {
 		}
 		user := User{Name: fields[0], UID: uint32(id), GID: uint32(group), Home: fields[5], Shell: fields[6]}
 		user.Groups = groupsOf(etc, user.Name)
-		if gid != nil {
-			user.GID = *gid
-		}
 		return user.withDefaults(), nil
 	}
 	if numeric {
 		user := User{Name: strconv.FormatUint(uint64(uid), 10), UID: uid, Home: "/"}
-		if gid != nil {
-			user.GID = *gid
-		}
 		return user.withDefaults(), nil
 	}
 	if name == "root" {
@@ -66,21 +72,18 @@ func (u User) withDefaults() User {
 	return u
 }
 
-func parseIDs(name string) (uid uint32, gid *uint32, ok bool) {
-	first, second, both := strings.Cut(name, ":")
-	id, err := strconv.ParseUint(first, 10, 32)
-	if err != nil {
-		return 0, nil, false
-	}
-	if both {
-		group, err := strconv.ParseUint(second, 10, 32)
-		if err != nil {
-			return 0, nil, false
+func lookupGroup(etc, name string) (uint32, error) {
+	for fields := range entries(filepath.Join(etc, "group"), 4) {
+		id, err := strconv.ParseUint(fields[2], 10, 32)
+		if err == nil && fields[0] == name {
+			return uint32(id), nil
 		}
-		value := uint32(group)
-		gid = &value
 	}
-	return uint32(id), gid, true
+	id, err := strconv.ParseUint(name, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("group %.64q is not in the guest's /etc/group", name)
+	}
+	return uint32(id), nil
 }
 
 func groupsOf(etc, name string) []uint32 {

@@ -14,18 +14,20 @@ func TestLookup(t *testing.T) {
 	os.WriteFile(filepath.Join(etc, "passwd"), []byte(passwd), 0o644)
 	os.WriteFile(filepath.Join(etc, "group"), []byte(group), 0o644)
 	for name, want := range map[string]User{
-		"root":    {"root", 0, 0, nil, "/root", "/bin/bash"},
-		"web":     {"web", 1000, 1001, []uint32{29, 50}, "/srv/web", "/bin/zsh"},
-		"1000":    {"web", 1000, 1001, []uint32{29, 50}, "/srv/web", "/bin/zsh"},
-		"1000:29": {"web", 1000, 29, []uint32{29, 50}, "/srv/web", "/bin/zsh"},
-		"plain":   {"plain", 7, 8, nil, "/", "/bin/sh"},
-		"4242:43": {"4242", 4242, 43, nil, "/", "/bin/sh"},
+		"root":      {"root", 0, 0, nil, "/root", "/bin/bash"},
+		"web":       {"web", 1000, 1001, []uint32{29, 50}, "/srv/web", "/bin/zsh"},
+		"1000":      {"web", 1000, 1001, []uint32{29, 50}, "/srv/web", "/bin/zsh"},
+		"1000:29":   {"web", 1000, 29, nil, "/srv/web", "/bin/zsh"},
+		"web:video": {"web", 1000, 44, nil, "/srv/web", "/bin/zsh"},
+		"7:staff":   {"plain", 7, 50, nil, "/", "/bin/sh"},
+		"plain":     {"plain", 7, 8, nil, "/", "/bin/sh"},
+		"4242:43":   {"4242", 4242, 43, nil, "/", "/bin/sh"},
 	} {
 		if got, err := Lookup(etc, name); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v (%v), want %+v", name, got, err, want)
 		}
 	}
-	for _, name := range []string{"nobody", "bad", "", "1:x", "-1"} {
+	for _, name := range []string{"nobody", "bad", "", "1:x", "-1", "web:gone", "web:"} {
 		if user, err := Lookup(etc, name); err == nil {
 			t.Errorf("%q: %+v", name, user)
 		}

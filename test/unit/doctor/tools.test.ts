@@ -50,6 +50,14 @@ const FAULTS: Fault[] = [
     detail: /\/dev\/kvm does not exist/,
   },
   {
+    what: 'no umoci',
+    id: 'oci',
+    plant: remove('/usr/bin/umoci'),
+    verdict: 'info',
+    detail: /not installed: umoci/,
+    remedy: /apt-get install umoci/,
+  },
+  {
     what: 'no QEMU, where Firecracker runs',
     id: 'qemu',
     plant: remove(`/usr/bin/qemu-system-${hostArch()}`),

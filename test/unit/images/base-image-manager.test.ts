@@ -35,9 +35,9 @@ async function setUp(scratch: ScratchDirectory, changes: Partial<IBaseImageHoste
   return { scratch, manager, manifestPath };
 }
 
-/** What of a bundle stands in the cache, locks aside. */
+/** The bundles of the cache, and what is left of making some. */
 const cached = async (scratch: ScratchDirectory) =>
-  (await readdir(scratch.file('cache'))).filter((name) => !name.endsWith('.lock'));
+  (await readdir(scratch.file('cache'))).filter((name) => !/^\.(locks|users|parts|presets)$/.test(name));
 
 async function flipByte(path: string, at: number): Promise<void> {
   const file = await open(path, 'r+');
@@ -178,10 +178,10 @@ describe('BaseImageManager.ensureBaseImage', () => {
     [{ preset: 'lts' }, 'BASE_IMAGE_ARTIFACT_FAILED'],
     [{}, 'BASE_IMAGE_ARTIFACT_FAILED'],
     [{ preset: 'hosted' }, 'BASE_IMAGE_MANIFEST_FAILED'],
-    [{ manifestUrl: 'https://example.com/m.json' }, 'BASE_IMAGE_MANIFEST_FAILED'],
-  ] as const)('says of %j what it cannot do so far, and makes nothing', async (options, code) => {
+    [{ manifestUrl: 'http://127.0.0.1:1/m.json' }, 'BASE_IMAGE_MANIFEST_FAILED'],
+  ] as const)('says of %j that nothing answers, and makes nothing', async (options, code) => {
     await using scratch = await scratchDirectory();
-    const manager = new BaseImageManager({ cacheDir: scratch.file('cache') });
+    const manager = new BaseImageManager({ cacheDir: scratch.file('cache'), bucketUrl: 'http://127.0.0.1:1/bucket' });
     await expect(manager.ensureBaseImage(options)).rejects.toMatchObject({ code });
     expect(await readdir(scratch.path)).toEqual([]);
   });
@@ -203,6 +203,22 @@ describe('BaseImageManager.ensureBaseImage', () => {
 });
 
 describe('BaseImageManager.pruneBaseImageCache', () => {
+  it('never takes a bundle that the record of a VM names', async () => {
+    await using scratch = await scratchDirectory();
+    vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+    const { manifestPath } = await setUp(scratch, { bundleId: 'one' });
+    const [cacheDir, runtimeDir] = [scratch.file('cache'), scratch.file('run')];
+    const manager = new BaseImageManager({ cacheDir, runtimeDir, arch: 'x86_64', maxStoredBaseImages: 1 });
+    const { rootfsPath } = await manager.ensureBaseImage({ manifestPath });
+    await mkdir(scratch.file('run', 'web'), { recursive: true });
+    await writeFile(scratch.file('run', 'web', 'vm.json'), JSON.stringify({ drives: [{ pathOnHost: rootfsPath }] }));
+    await setUp(scratch, { bundleId: 'two' });
+    await manager.ensureBaseImage({ manifestPath });
+    expect(await cached(scratch)).toEqual(['one', 'two']);
+    await rm(scratch.file('run', 'web'), { recursive: true });
+    expect(await manager.pruneBaseImageCache('two')).toEqual(['one']);
+  });
+
   it('never follows a link and never takes what is not a bundle', async () => {
     await using scratch = await scratchDirectory();
     vi.spyOn(console, 'warn').mockImplementation(() => undefined);

@@ -48,7 +48,9 @@ async function plan(options: InstallOptions, signal: AbortSignal): Promise<Step[
   const images = new ImageManager({ cacheDir: join(dataDir, 'images') });
   const { image } = options;
   const hasImage = image !== false && (await images.has(image).catch(() => false));
-  const needs = { qemu: problem !== undefined, release: fetchesFirecracker, image: image !== false && !hasImage };
+  const makesImage = image !== false && !hasImage;
+  const oci = makesImage && image.startsWith('oci:');
+  const needs = { qemu: problem !== undefined, release: fetchesFirecracker, image: makesImage, oci };
   const reason = problem === undefined ? 'KVM can run guests here' : 'asked for by --firecracker';
   const wish = { version: options.firecrackerVersion, dataDir, reason, signal };
   return [

@@ -10,10 +10,12 @@ export interface PackageNeeds {
   readonly release: boolean;
   /** An image will be built. */
   readonly image: boolean;
+  /** It is an OCI image. */
+  readonly oci: boolean;
 }
 
 /** Tools of {@link run} by what they are for. */
-function toolNeeds({ qemu, release, image }: PackageNeeds): [tool: string, why: string][] {
+function toolNeeds({ qemu, release, image, oci }: PackageNeeds): [tool: string, why: string][] {
   const of = (why: string, ...tools: string[]) => tools.map((tool): [string, string] => [tool, why]);
   const mapped = process.getuid?.() === 0 ? [] : ['newuidmap'];
   return [
@@ -22,6 +24,7 @@ function toolNeeds({ qemu, release, image }: PackageNeeds): [tool: string, why: 
     ...(release ? of('to unpack Firecracker', 'tar', 'gzip') : []),
     ...(image ? of('to build images', 'mmdebstrap', 'mksquashfs', 'setpriv', 'unshare', ...mapped) : []),
     ...(image ? of('to unpack kernels', 'xz', 'zstd', 'depmod') : []),
+    ...(oci ? of('to pull OCI images', 'skopeo', 'umoci') : []),
   ];
 }
 

@@ -1,3 +1,4 @@
+import { type ImageConfig, imageCommand } from '../../config/image-config.js';
 import type { ImageProgress } from '../../images/image-manager.js';
 import type { LaunchOptions } from '../../launch.js';
 import { SmartVM } from '../../smartvm.js';
@@ -14,6 +15,8 @@ import { exitCodeInTime } from './time-up.js';
 
 export interface RunOptions extends EnvironmentOptions {
   image: string;
+  entrypoint?: string;
+  pull: 'always' | 'missing';
   cpus: number;
   memory: number;
   detach?: boolean;
@@ -33,17 +36,21 @@ export interface RunOptions extends EnvironmentOptions {
 }
 
 /** Runs a command in a VM of its own and gives its exit code. Unless it is detached, the VM is gone when this settles. */
-export async function run(command: readonly string[], options: RunOptions): Promise<number> {
+export async function run(words: readonly string[], options: RunOptions): Promise<number> {
   using interrupt = watchInterrupts();
   await using _warnings = reportWarnings();
   await using smartvm = new SmartVM(options.jail ? {} : { jail: false });
   try {
     const launch = launchOptions(options, interrupt.signal);
+    const isOwn = options.detach || words.length === 0;
+    // An image's own command is to be known before anything boots; of what else is wrong, launch() speaks sooner.
+    const known = isOwn ? commandOf(words, options, await imageConfigOf(smartvm, options, launch)) : undefined;
     if (options.detach) {
-      const detached = { detached: true, removeOnExit: options.rm, command: command.length > 0 ? command : undefined };
+      const detached = { detached: true, removeOnExit: options.rm, command: known };
       return await announce(await smartvm.launch({ ...launch, ...detached }), interrupt);
     }
     const vm = await smartvm.launch(launch);
+    const command = known ?? commandOf(words, options, vm.imageConfig) ?? [];
     const end = follow(await vm.spawn(command), options, interrupt);
     return options.ttl === undefined ? await end : (interrupt.exitCode ?? (await exitCodeInTime(vm, end)));
   } catch (error) {
@@ -76,6 +83,31 @@ function launchOptions(options: RunOptions, signal: AbortSignal): LaunchOptions 
     signal,
     onProgress: printProgress,
   };
+}
+
+/** What the image says of its command. */
+async function imageConfigOf(
+  { imageManager }: SmartVM,
+  { image, pull }: RunOptions,
+  { signal, onProgress }: LaunchOptions,
+): Promise<ImageConfig | undefined> {
+  return (await imageManager.resolve(image, { signal, onProgress, refresh: pull === 'always' })).config;
+}
+
+/** Undefined for a VM that is to run without one. @throws SmartVMError INVALID_OPTION where there has to be one, and is none */
+function commandOf(
+  words: readonly string[],
+  { detach, entrypoint }: RunOptions,
+  config: ImageConfig | undefined,
+): readonly string[] | undefined {
+  const isOwn = config?.entrypoint !== undefined || config?.cmd !== undefined;
+  if (detach && words.length === 0 && entrypoint === undefined && !isOwn) {
+    return undefined;
+  }
+  return imageCommand(config, {
+    args: words.length > 0 ? words : undefined,
+    entrypoint: entrypoint === undefined ? undefined : [entrypoint].filter(Boolean),
+  });
 }
 
 /** Prints the id of a VM that is to live on. One of whom nobody learns, or who is not wanted any more, ends. */

@@ -67,7 +67,7 @@ export function look(
 ): ListedVm | UnreadableEntry | undefined {
   let record: RecordGlance;
   try {
-    record = glanceAtRecord(readBoundedTextSync(join(runtimeDir, 'vm.json'), MAX_RECORD_BYTES), id);
+    record = glanceAtRecord(readBoundedTextSync(join(runtimeDir, 'vm.json'), MAX_RECORD_BYTES, false), id);
   } catch (error) {
     const problem = error instanceof UnreadableRecord ? error.problem : problemOf(error as NodeJS.ErrnoException);
     const isGone = problem === 'missing' && !existsSync(runtimeDir);
@@ -106,7 +106,7 @@ function readExitSync(runtimeDir: string): VmmExit | undefined {
     return undefined; // a tenth of the time that a failing open takes
   }
   try {
-    return Object(JSON.parse(readBoundedTextSync(path, MAX_EXIT_BYTES))) as VmmExit;
+    return Object(JSON.parse(readBoundedTextSync(path, MAX_EXIT_BYTES, false))) as VmmExit;
   } catch {
     return undefined;
   }

@@ -41,6 +41,14 @@ export const TOOL_CHECKS: readonly Check[] = [
     source: 'https://www.qemu.org/docs/master/system/security.html',
     run: checkQemu,
   },
+  {
+    id: 'oci',
+    area: 'tools',
+    title: 'OCI images',
+    about:
+      '`skopeo` and `umoci` are installed: images of registries, archives and layouts need them, and nothing else does.',
+    run: checkOci,
+  },
 ];
 
 async function checkVmm(host: Host): Promise<Result> {
@@ -111,4 +119,16 @@ async function checkQemu(host: Host): Promise<Result> {
   }
   const tcg = `${what} TCG: emulation, which its developers do not hold to be a security boundary`;
   return vmm === 'qemu' ? warn(tcg, 'for code that is not trusted: a host whose KVM can run guests') : info(tcg);
+}
+
+async function checkOci(host: Host): Promise<Result> {
+  const tools = ['skopeo', 'umoci'];
+  const paths = await Promise.all(tools.map((tool) => host.which(tool)));
+  const missing = tools.filter((_tool, index) => paths[index] === undefined);
+  return missing.length === 0
+    ? ok(paths.join(', '))
+    : info(
+        `not installed: ${missing.join(', ')}; images of registries cannot be pulled`,
+        `apt-get install ${missing.join(' ')}`,
+      );
 }

@@ -25,6 +25,15 @@ export interface GetOptions {
   readonly backoffMs?: number | undefined;
   /** Follow redirects, 5 at most (the default), or give them as they are. */
   readonly follow?: boolean | undefined;
+  /**
+   * The narrowest network that may be gone to. Default: loopback, for a URL that the user gave. For one that a document names it is
+   * the reach of where that came from.
+   */
+  readonly narrowest?: Reach | undefined;
+  /** Plain HTTP to other hosts than this one: who is on the way can read and change it. Default false. */
+  readonly allowHttp?: boolean | undefined;
+  /** Asked before each try: from which byte on the rest is wanted, if it is still what has this (strong) ETag. */
+  readonly range?: (() => { readonly offset: number; readonly etag: string } | undefined) | undefined;
   /** Ends the message of a failure: what the user can do. */
   readonly remedy?: string | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -32,12 +41,14 @@ export interface GetOptions {
   readonly onRetry?: ((message: string) => void) | undefined;
 }
 
-/** An answer of status 200, or a redirect where those are not followed. */
+/** An answer of status 200, or a redirect where those are not followed; 206 or 416 where a range was asked for. */
 export interface HttpAnswer {
   /** Where it came from, without what may be secret in it. */
   readonly url: string;
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
+  /** The widest network that it went through. */
+  readonly reach: Reach;
   /** The body, once. A stall or a broken connection ends it with an error. */
   body(): AsyncGenerator<Buffer>;
 }
@@ -47,7 +58,7 @@ const MAX_BACKOFF_MS = 10_000;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 /**
- * GETs a URL over HTTPS, by the proxy of HTTPS_PROXY and NO_PROXY; plain HTTP is for loopback alone. Redirects do not go from HTTPS to
+ * GETs a URL over HTTPS, by the proxy of HTTPS_PROXY and NO_PROXY; plain HTTP is for loopback alone unless it is allowed. Redirects do not go from HTTPS to
  * HTTP, nor from a wider network to a narrower one (from a public host to a private address, say).
  * @param use takes the answer. It is called again when the connection breaks or the server is busy
  * @throws SmartVMError DOWNLOAD_FAILED, DOWNLOAD_REFUSED, CANCELED, and what `use` throws
@@ -93,11 +104,14 @@ async function getOnce<T>(
   const stall = new AbortController();
   using linked = linkSignals([whole, stall.signal]);
   let url = first;
-  let narrowest: Reach = 'loopback';
+  let { narrowest = 'loopback' } = options;
+  const range = options.range?.();
   for (let redirects = 0; ; redirects++) {
-    assertReachable(url, narrowest);
-    await using hop = await openHop(url, { narrowest, connectMs, ca: options.ca });
-    const headers = { 'user-agent': 'smartvm', 'accept-encoding': 'identity', ...ownHeaders(url, first, options) };
+    assertReachable(url, narrowest, options.allowHttp);
+    await using hop = await openHop(url, { narrowest, connectMs, ca: options.ca, allowHttp: options.allowHttp });
+    const wanted = range ? { range: `bytes=${range.offset}-`, 'if-range': range.etag } : {};
+    const common = { 'user-agent': 'smartvm', 'accept-encoding': 'identity', ...wanted };
+    const headers = { ...common, ...ownHeaders(url, first, options) };
     const path = `${url.pathname}${url.search}`;
     const request = { origin: url.origin, path, method: 'GET', headers, signal: linked.signal } as const;
     // undici's own timeouts are coarse, and are off: ours abort the signal.
@@ -113,12 +127,13 @@ async function getOnce<T>(
       url = redirected(url, answer.headers.location);
       continue;
     }
-    if (status !== 200 && !(REDIRECTS.has(status) && !follow)) {
+    const isExpected = status === 200 || (range !== undefined && (status === 206 || status === 416));
+    if (!isExpected && !(REDIRECTS.has(status) && !follow)) {
       throw statusFailure(status, url, first, answer.headers['retry-after']);
     }
     const plain = Object.fromEntries(Object.entries(answer.headers).map(([name, value]) => [name, String(value)]));
     const body = () => watched(answer.body, stallMs, stall);
-    return await use({ url: printableUrl(url), status, headers: plain, body });
+    return await use({ url: printableUrl(url), status, headers: plain, reach: wider(narrowest, hop.reach()), body });
   }
 }
 
@@ -161,13 +176,13 @@ function parse(text: string): URL {
 }
 
 /** What a URL shows before anything is looked up. */
-function assertReachable(url: URL, narrowest: Reach): void {
+function assertReachable(url: URL, narrowest: Reach, allowHttp = false): void {
   const shown = reachOfHost(url.hostname);
   const refuse = (why: string) => new TransferFailure(`${printableUrl(url)} ${why}`, { code: 'DOWNLOAD_REFUSED' });
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
     throw refuse('is not an https URL');
   }
-  if (url.protocol === 'http:' && shown !== undefined && shown !== 'loopback') {
+  if (url.protocol === 'http:' && !allowHttp && shown !== undefined && shown !== 'loopback') {
     throw refuse('is not an https URL (plain http is for loopback alone)');
   }
   if (shown !== undefined && !isWithin(shown, narrowest)) {

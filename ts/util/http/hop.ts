@@ -6,6 +6,8 @@ export interface HopOptions {
   /** The narrowest reach that may be gone to. */
   readonly narrowest: Reach;
   readonly connectMs: number;
+  /** Plain HTTP may leave this host. */
+  readonly allowHttp?: boolean | undefined;
   /** More certificate authorities than Node's, as PEM. */
   readonly ca?: string | undefined;
 }
@@ -20,9 +22,8 @@ export interface Hop extends AsyncDisposable {
 /** undici takes 60 ms to load, which nobody should pay who fetches nothing. */
 export async function openHop(url: URL, options: HopOptions): Promise<Hop> {
   const { Agent, EnvHttpProxyAgent, buildConnector } = await import('undici');
-  // Plain HTTP does not leave this host.
-  const allows = (reach: Reach) =>
-    url.protocol === 'http:' ? reach === 'loopback' : isWithin(reach, options.narrowest);
+  const staysHere = url.protocol === 'http:' && !options.allowHttp;
+  const allows = (reach: Reach) => isWithin(reach, options.narrowest) && (!staysHere || reach === 'loopback');
   const tls = {
     timeout: options.connectMs,
     ...(options.ca === undefined ? {} : { ca: await withDefaultAuthorities(options.ca) }),
@@ -35,7 +36,7 @@ export async function openHop(url: URL, options: HopOptions): Promise<Hop> {
       callback(...result);
     });
   const shown = reachOfHost(url.hostname);
-  const direct = url.protocol === 'http:' || shown === 'loopback';
+  const direct = staysHere || shown === 'loopback';
   const dispatcher = direct
     ? new Agent({ connect })
     : new EnvHttpProxyAgent({ connect, requestTls: tls, proxyTls: tls, ...proxies() });

@@ -18,7 +18,11 @@ export interface PruneOptions {
 }
 
 /** Something that a dead VM had, or a program that died in the middle of making or removing one. */
-export type PrunedThing = Pick<Remnant, 'kind' | 'name'>;
+export interface PrunedThing {
+  /** `image-…`: what no image has any more, and what is left of builds. */
+  readonly kind: Remnant['kind'] | 'image-part' | 'image-layer' | 'image-build' | 'image-damaged';
+  readonly name: string;
+}
 
 export interface PrunedVm {
   readonly id: string;
@@ -33,7 +37,7 @@ export interface PrunedVm {
 
 export interface PruneReport {
   readonly vms: readonly PrunedVm[];
-  /** What belongs to no VM's directory any more. */
+  /** What belongs to no VM's directory any more, and to no image. */
   readonly others: readonly PrunedThing[];
   /** Directories that are left alone: nothing can be said of them. */
   readonly unreadable: readonly UnreadableEntry[];

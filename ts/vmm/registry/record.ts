@@ -1,4 +1,5 @@
 import { isValidInterfaceName, isValidVmId } from '../../config/ids.js';
+import type { ImageConfig } from '../../config/image-config.js';
 import { tagChecks } from '../../config/labels.js';
 import type { IMicroVMConfig } from '../../config/types.js';
 import {
@@ -14,6 +15,7 @@ import {
   rule,
   text,
 } from '../../config/validation/checks.js';
+import { isHeldFile } from '../../util/held-file.js';
 import type { ProcessIdentity } from '../../util/process-identity.js';
 import { parseSafeJson } from '../../util/safe-json.js';
 import type { VmmKind } from '../find.js';
@@ -31,6 +33,8 @@ export interface Journal {
   readonly taps: readonly string[];
   /** Unix sockets that the VMM makes. */
   readonly sockets: readonly string[];
+  /** Files that hold what the VM writes, outside its directory; see util/held-file.ts. */
+  readonly layers?: readonly string[] | undefined;
 }
 
 /** A VM as its directory's `vm.json` tells it to every program: who made it, what it is, and what it holds of the host. */
@@ -41,6 +45,8 @@ export interface VmRecord {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   /** Name of the image that it was launched from. */
   readonly image?: string | undefined;
+  /** What its image says of the programs in it. */
+  readonly imageConfig?: ImageConfig | undefined;
   /** ISO 8601. For people: nothing is judged by it. */
   readonly createdAt: string;
   /** The program that made it. */
@@ -107,6 +113,7 @@ const record = object<VmRecord>(
     version: integer(RECORD_VERSION, RECORD_VERSION),
     id: rule(isValidVmId, 'must be the id of a VM'),
     ...tagChecks,
+    imageConfig: anything,
     createdAt: word,
     owner: identity,
     detached: flag,
@@ -121,6 +128,7 @@ const record = object<VmRecord>(
         cgroup: rule((name) => /^[\w-]+\.\d+$/.test(name), 'must be the name of a cgroup'),
         taps: list(rule(isValidInterfaceName, 'must be the name of an interface')),
         sockets: list(path),
+        layers: list(rule(isHeldFile, 'must be the path of a layer')),
       },
       ['taps', 'sockets'],
     ),

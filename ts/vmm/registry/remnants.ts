@@ -3,6 +3,8 @@ import { lstat, readFile, rm, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { SmartVMError } from '../../errors.js';
 import { delay } from '../../util/deadline.js';
+import { isHeldBy, isKept, leaseOf, releaseHeldFile } from '../../util/held-file.js';
+import type { Holder } from '../../util/holder.js';
 import { currentBootId } from '../../util/process-identity.js';
 import { run } from '../../util/run.js';
 import { cgroupsNamed, removeCgroup } from '../jail/cgroups.js';
@@ -19,7 +21,7 @@ import { journaledFolders } from './snapshot-journal.js';
 
 /** Something of a VM that is still there, and how it is undone. */
 export interface Remnant {
-  readonly kind: 'process' | 'tap' | 'socket' | 'folder' | 'cgroup' | 'lease' | 'directory';
+  readonly kind: 'process' | 'tap' | 'socket' | 'folder' | 'layer' | 'cgroup' | 'lease' | 'directory';
   /** For people: a path, a name, a pid. */
   readonly name: string;
   readonly remove: () => Promise<unknown>;
@@ -57,6 +59,7 @@ async function holdingsOf(runtimeDir: string, record: VmRecord): Promise<Remnant
     ...(sameBoot ? await devicesAndCgroups(journal) : []),
     ...(await Promise.all(sockets)).flat(),
     ...(await Promise.all((await journaledFolders(runtimeDir)).map(snapshotFolder))).flat(),
+    ...(await layersOf(journal, holder)),
     ...(await leasesOf(holder)),
     ...(await nameLeftBy(runtimeDir, record)),
   ];
@@ -123,6 +126,17 @@ async function assertRefuses(path: string): Promise<void> {
   if (refusal !== 'ECONNREFUSED') {
     throw new SmartVMError('CLEANUP_FAILED', `somebody listens on ${path}`);
   }
+}
+
+/** Those that the VM has by its lease. Of one that is kept, only the lease goes. */
+async function layersOf({ layers = [] }: Journal, holder: Holder): Promise<Remnant[]> {
+  const own = await Promise.all(layers.map((path) => isHeldBy(path, holder)));
+  return layers
+    .filter((_path, index) => own[index])
+    .map((path) => {
+      const remove = () => releaseHeldFile(path, holder);
+      return isKept(path) ? { kind: 'lease', name: leaseOf(path), remove } : { kind: 'layer', name: path, remove };
+    });
 }
 
 async function snapshotFolder(path: string): Promise<Remnant[]> {
