@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
@@ -6,8 +5,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { SmartVM } from '../../ts/smartvm.js';
 import { isAlive } from '../../ts/util/process-identity.js';
 import { readRecord } from '../../ts/vmm/registry/record-file.js';
+import { Smartvm } from '../support/cli.js';
 import { until } from '../support/leftovers.js';
-import { Smartvm } from '../support/smartvm-cli.js';
 import { compileToyGuest } from '../support/toy-guest.js';
 import { VMMS } from '../support/toy-vm.js';
 
@@ -70,13 +69,11 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('acting on VMs on $name', ({ 
           events += chunk;
         });
     });
-    const child = cli.spawn('stop', '-t', '600', 'a-1');
-    child.stdout.resume();
-    const closed = once(child, 'close');
+    const stop = cli.spawn('stop', '-t', '600', 'a-1');
     await until(() => events.includes('"stop"'), 60_000, 'the stop');
-    child.kill('SIGINT');
-    child.kill('SIGINT');
-    expect(await closed).toEqual([130, null]);
+    stop.child.kill('SIGINT');
+    stop.child.kill('SIGINT');
+    expect(await stop.exitCode()).toBe(130);
   });
 
   test('pause and resume, each of them once', async () => {

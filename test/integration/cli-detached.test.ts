@@ -1,9 +1,8 @@
-import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Smartvm } from '../support/cli.js';
 import { until } from '../support/leftovers.js';
-import { Smartvm } from '../support/smartvm-cli.js';
 
 const idle = 'while :; do sleep 1; done';
 
@@ -11,19 +10,6 @@ const idle = 'while :; do sleep 1; done';
 async function consoleOf(smartvm: Smartvm, id: string): Promise<string> {
   const text = await readFile(join(smartvm.runtimeDir, id, 'console.log'), 'utf8').catch(() => '');
   return text.replaceAll('\r', '');
-}
-
-/** A child's output as it comes, and its end. */
-function watch(child: ReturnType<Smartvm['spawn']>) {
-  const seen = { stdout: '', stderr: '' };
-  child.stdout.on('data', (chunk: Buffer) => {
-    seen.stdout += chunk;
-  });
-  child.stderr.on('data', (chunk: Buffer) => {
-    seen.stderr += chunk;
-  });
-  const exitCode = once(child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
-  return { seen, exitCode };
 }
 
 describe('a VM of smartvm run --detach', () => {
@@ -97,30 +83,26 @@ describe('a VM of smartvm run --detach', () => {
 
   it('passes the first Ctrl-C on to the command, whose affair it is', async () => {
     const script = 'trap "echo caught; exit 9" INT; echo ready; while :; do sleep 0.1; done';
-    const child = smartvm.spawn('exec', 'web', 'sh', '-c', script);
-    const { seen, exitCode } = watch(child);
-    await until(() => seen.stdout.includes('ready'), 60_000, 'the command');
-    child.kill('SIGINT');
-    expect(await exitCode).toBe(9);
-    expect(seen.stdout).toBe('ready\ncaught\n');
+    const exec = smartvm.spawn('exec', 'web', 'sh', '-c', script);
+    await exec.says('ready');
+    exec.child.kill('SIGINT');
+    expect(await exec.end()).toEqual({ stdout: 'ready\ncaught\n', stderr: '', exitCode: 9 });
   });
 
   it.each(['Ctrl-C twice', 'EPIPE'])(
     '%s ends a command that does not end, and leaves nothing in the guest',
     async (how) => {
       const script = 'trap "echo deaf" INT; echo ready; while :; do sleep 0.123; echo on; done';
-      const child = smartvm.spawn('exec', 'web', 'sh', '-c', script);
-      const { seen, exitCode } = watch(child);
-      const says = (word: string) => until(() => seen.stdout.includes(word), 60_000, word);
-      await says('ready');
+      const exec = smartvm.spawn('exec', 'web', 'sh', '-c', script);
+      await exec.says('ready');
       if (how === 'EPIPE') {
-        child.stdout.destroy();
+        exec.child.stdout.destroy();
       } else {
-        child.kill('SIGINT');
-        await says('deaf');
-        child.kill('SIGINT');
+        exec.child.kill('SIGINT');
+        await exec.says('deaf');
+        exec.child.kill('SIGINT');
       }
-      expect(await exitCode).toBe(how === 'EPIPE' ? 141 : 130);
+      expect(await exec.exitCode()).toBe(how === 'EPIPE' ? 141 : 130);
       const gone = 'while grep -qs "sleep.0.12[3]" /proc/[0-9]*/cmdline; do sleep 0.1; done';
       const result = await execute('web', 'sh', '-c', gone);
       expect(result.exitCode).toBe(0);
@@ -180,26 +162,24 @@ describe('smartvm run --detach', () => {
 
   it.each(['directory', 'api'] as const)('Ctrl-C twice when there is %s leaves nothing', async (moment) => {
     await using smartvm = await Smartvm.open();
-    const child = smartvm.spawn('run', '-d', '--name', 'web', '--', 'sh', '-c', idle);
-    const { seen, exitCode } = watch(child);
+    const run = smartvm.spawn('run', '-d', '--name', 'web', '--', 'sh', '-c', idle);
     const reached = {
       directory: async () => (await smartvm.vms()).length > 0,
       api: async () =>
         (await readdir(smartvm.runtimeDir, { recursive: true })).some((name) => name.endsWith('api.sock')),
     };
     await until(reached[moment], 60_000, moment);
-    child.kill('SIGINT');
-    child.kill('SIGINT');
-    expect([await exitCode, seen.stdout]).toEqual([130, '']);
+    run.child.kill('SIGINT');
+    run.child.kill('SIGINT');
+    expect([await run.exitCode(), run.stdout]).toEqual([130, '']);
     expect(await smartvm.leftovers()).toEqual([]);
   });
 
   it('ends a VM of whose id nobody hears', async () => {
     await using smartvm = await Smartvm.open();
-    const child = smartvm.spawn('run', '-d', '--', 'sh', '-c', idle);
-    child.stdout.destroy();
-    const [exitCode] = (await once(child, 'close')) as [number];
-    expect(exitCode).toBe(141);
+    const run = smartvm.spawn('run', '-d', '--', 'sh', '-c', idle);
+    run.child.stdout.destroy();
+    expect(await run.exitCode()).toBe(141);
     expect(await smartvm.leftovers()).toEqual([]);
   });
 });

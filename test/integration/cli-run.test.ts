@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { currentProcess } from '../../ts/util/process-identity.js';
 import { HostCapacity } from '../../ts/vmm/capacity/host-capacity.js';
+import { Smartvm } from '../support/cli.js';
 import { processesNaming, until } from '../support/leftovers.js';
-import { Smartvm } from '../support/smartvm-cli.js';
 
 describe('smartvm run', () => {
   it('prints what the command prints, ends with its exit code and leaves nothing', async () => {
@@ -105,25 +105,19 @@ describe('smartvm run', () => {
     'Ctrl-C when there is %s leaves nothing',
     async (moment) => {
       await using smartvm = await Smartvm.open();
-      const child = smartvm.spawn('run', '--', 'sh', '-c', 'echo ready; sleep 1000');
-      let output = '';
-      child.stdout.on('data', (chunk: Buffer) => {
-        output += chunk;
-      });
-      const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
+      const run = smartvm.spawn('run', '--', 'sh', '-c', 'echo ready; sleep 1000');
       const reached = {
-        nothing: async () => child.pid !== undefined,
+        nothing: async () => run.child.pid !== undefined,
         directory: async () => (await smartvm.vms()).length > 0,
         api: async () =>
           (await readdir(smartvm.runtimeDir, { recursive: true })).some((name) => name.endsWith('api.sock')),
-        command: async () => output.includes('ready'),
+        command: async () => run.stdout.includes('ready'),
       };
       await until(reached[moment], 60_000, moment);
-      child.kill('SIGINT');
-      child.kill('SIGINT');
-      const [exitCode, signal] = await closed;
+      run.child.kill('SIGINT');
+      run.child.kill('SIGINT');
       // Before our handler is there, the signal's own effect is as good.
-      expect(exitCode ?? signal).toBe(moment === 'nothing' && signal !== null ? 'SIGINT' : 130);
+      expect(moment === 'nothing' ? [130, 'SIGINT'] : [130]).toContain(await run.exitCode());
       expect(await smartvm.leftovers()).toEqual([]);
     },
   );
@@ -134,31 +128,30 @@ describe('smartvm run', () => {
       [[], true],
       [['--no-jail'], false],
     ] as const) {
-      const child = smartvm.spawn('run', ...args, '-i', '--', 'sh', '-c', 'echo ready; cat');
-      await once(child.stdout, 'data');
+      const run = smartvm.spawn('run', ...args, '-i', '--', 'sh', '-c', 'echo ready; cat');
+      await run.says('ready');
       const files = await readdir(smartvm.runtimeDir, { recursive: true });
       expect(files.some((name) => name.endsWith('/jail.json'))).toBe(jailed);
-      child.stdin.end();
-      expect(await once(child, 'close')).toEqual([0, null]);
+      run.child.stdin.end();
+      expect(await run.exitCode()).toBe(0);
     }
     expect(await smartvm.leftovers()).toEqual([]);
   });
 
   it('ends when the reader of its output has gone', async () => {
     await using smartvm = await Smartvm.open();
-    const child = smartvm.spawn('run', '--', 'yes');
-    await once(child.stdout, 'data');
-    child.stdout.destroy();
-    const [exitCode] = (await once(child, 'close')) as [number];
-    expect(exitCode).toBe(141);
+    const run = smartvm.spawn('run', '--', 'yes');
+    await once(run.child.stdout, 'data');
+    run.child.stdout.destroy();
+    expect(await run.exitCode()).toBe(141);
     expect(await smartvm.leftovers()).toEqual([]);
   });
 
   it('killed with -9 takes its VM with it', async () => {
     await using smartvm = await Smartvm.open();
-    const child = smartvm.spawn('run', '--', 'sh', '-c', 'echo ready; sleep 1000');
-    await once(child.stdout, 'data');
-    child.kill('SIGKILL');
+    const run = smartvm.spawn('run', '--', 'sh', '-c', 'echo ready; sleep 1000');
+    await run.says('ready');
+    run.child.kill('SIGKILL');
     const remains = async () => [...(await smartvm.vms()), ...(await processesNaming(smartvm.runtimeDir))];
     await until(async () => (await remains()).length === 0, 10_000, 'the end of the VM');
     expect(await smartvm.leftovers()).toHaveLength(1); // nobody has needed it

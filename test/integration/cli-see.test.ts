@@ -1,10 +1,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { SmartVM } from '../../ts/smartvm.js';
 import { currentProcess } from '../../ts/util/process-identity.js';
 import { renderRecord } from '../../ts/vmm/registry/record.js';
 import type { ManagerWord } from '../fixtures/manager.js';
-import { type CliResult, cli, cliOnTerminal } from '../support/cli.js';
+import { type Cli, type CliResult, cli, cliOnTerminal } from '../support/cli.js';
 import { until } from '../support/leftovers.js';
 import { ManagerBench, type Program } from '../support/manager.js';
 import { sampleRecord } from '../support/record.js';
@@ -16,6 +18,14 @@ interface Event {
   id: string;
   exitCode: number | null;
   reason: string | null;
+}
+
+/** Waits until a program watches a directory. */
+async function watches({ child }: Cli): Promise<void> {
+  const descriptors = `/proc/${child.pid}/fdinfo`;
+  const has = async (fd: string) =>
+    (await readFile(join(descriptors, fd), 'utf8').catch(() => '')).includes('inotify wd:');
+  await until(async () => (await Promise.all((await readdir(descriptors)).map(has))).includes(true), 60_000, 'a watch');
 }
 
 describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs of other programs on $name', ({ name, path, jail = false }) => {
@@ -99,6 +109,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs of other programs on $na
       'event=die',
     );
     await using all = cli(bench.runtimeDir, 'events');
+    await Promise.all([events, all].map(watches));
     await using _manager = await program(id, { name: 'web', detached: true });
     await all.says(' start ');
     const vm = await smartvm.attach(id);

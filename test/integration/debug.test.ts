@@ -97,6 +97,8 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('smartvm debug, of VMs of $na
   test('has all of one that runs, and of one that is paused', async () => {
     await using bench = await ToyBench.open(vmm);
     const { vm } = await bench.boot({}, { name: 'web' });
+    const kept = async () => await readFile(join(bench.runtimeDir, vm.id, 'timings.json'), 'utf8').catch(() => '');
+    await until(async () => (await kept()).includes('"running": []'), 10_000, 'all timings'); // written beside
     for (const state of ['Running', 'Paused']) {
       const found = await debug(bench, state === 'Running' ? 'web' : vm.id.slice(0, -2), vm.id);
       expect(await found.names()).toEqual(expect.arrayContaining(RUNNING));
@@ -145,7 +147,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('smartvm debug, of VMs of $na
     );
     const found = await debug(bench, vm.id);
     const { steps, running } = await found.json<KeptTimings>('timings.json');
-    expect(steps.map(({ step }) => step).slice(0, 3)).toEqual(['capacity', 'runtime-directory', 'jail']);
+    expect(steps.map(({ step }) => step).slice(0, 3)).toEqual(['capacity', 'launcher', 'runtime-directory']);
     expect(running.map(({ step }) => step)).toContain('files');
     expect(await found.json('report.json')).toMatchObject({ status: 'created' });
     stop.abort();

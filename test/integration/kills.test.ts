@@ -5,7 +5,7 @@ import type { ManagerBench } from '../support/manager.js';
 import { VMMS } from '../support/toy-vm.js';
 
 /** Of QEMU, whose VMs take ten times as long, the rest is in the soak tests. */
-const KILLS = { Firecracker: 200, 'smartvm-qemu': 25 } as Record<string, number>;
+const KILLS = { Firecracker: 200, 'smartvm-qemu': 15 } as Record<string, number>;
 /** For what hangs: on a machine that is busy, a kill takes seconds. */
 const LIMIT = 1_800_000;
 

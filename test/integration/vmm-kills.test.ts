@@ -11,8 +11,17 @@ import { ManagerBench } from '../support/manager.js';
 import { VMMS } from '../support/toy-vm.js';
 import { victimOf } from '../support/victims.js';
 
+/** Ends what may just have ended by itself. */
+function kill(pid: number | undefined): void {
+  try {
+    process.kill(pid ?? Number.NaN, 'SIGKILL');
+  } catch {
+    // There is none, or not any more.
+  }
+}
+
 /** How many random moments: a VM of Firecracker's takes a tenth of the time of one of QEMU's. */
-const MOMENTS = { Firecracker: 200, 'smartvm-qemu': 25 } as Record<string, number>;
+const MOMENTS = { Firecracker: 200, 'smartvm-qemu': 15 } as Record<string, number>;
 
 describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
   let bench: ManagerBench;
@@ -45,6 +54,15 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
     await vm.getMachineConfig();
   }
 
+  /** How long it takes, in milliseconds. */
+  async function wholeLife(): Promise<number> {
+    const begin = performance.now();
+    const vm = await create();
+    await live(vm);
+    await vm.cleanup();
+    return performance.now() - begin;
+  }
+
   async function expectNothingLeft(): Promise<void> {
     expect(smartvm.vmCount).toBe(0);
     // What the kernel takes apart goes some moments after what it belonged to.
@@ -73,10 +91,13 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
     for (let number = 0; ; number++) {
       let killed = 0;
       const { calls } = beforeCall(number, async () => {
-        const victim = await processIdentity((await victimOf('vmm')) ?? 0);
-        process.kill(victim?.pid ?? 0, 'SIGKILL');
+        const victim = await processIdentity((await victimOf('vmm')) ?? Number.NaN);
+        if (!victim) {
+          throw new Error('there is no VMM to kill');
+        }
+        process.kill(victim.pid, 'SIGKILL');
         killed = performance.now();
-        if (waits && victim) {
+        if (waits) {
           await until(async () => !(await isAlive(victim)), 1_000, 'the end of the VMM');
         }
       });
@@ -101,14 +122,12 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
   });
 
   test.each(['vmm', 'keeper'] as const)(
-    'whose %s is killed at any moment ends with a typed error, and leaves nothing',
+    'whose %s is killed at any moment ends with a typed error within a second, and leaves nothing',
     async (which) => {
       const random = seeded(which === 'vmm' ? 20_260_102 : 20_260_103);
-      const begin = performance.now();
-      const first = await create();
-      await live(first);
-      await first.cleanup();
-      const span = performance.now() - begin;
+      await wholeLife(); // the first one of a program takes longer
+      const span = await wholeLife();
+      const errorMs: number[] = [];
       for (let round = 0; round < (MOMENTS[vmm.name] ?? 0); round++) {
         const ms = random() * span;
         const vm = await create();
@@ -117,14 +136,19 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
           .catch((error: unknown) => error);
         await delay(ms);
         const victim = await victimOf(which);
-        if (victim !== undefined) {
-          process.kill(victim, 'SIGKILL');
-        }
+        const killed = performance.now();
+        kill(victim);
         const outcome = await life;
+        if (outcome !== undefined) {
+          errorMs.push(performance.now() - killed);
+        }
         expect(outcome === undefined || isSmartVMError(outcome), `kill ${round}, at ${ms} ms: ${outcome}`).toBe(true);
         await vm.cleanup();
         await expectNothingLeft();
       }
+      // But for some, for which what else the machine does may be the cause.
+      errorMs.sort((a, b) => a - b);
+      expect(errorMs[Math.floor(errorMs.length * 0.95)]).toBeLessThan(1_000);
     },
     1_800_000,
   );

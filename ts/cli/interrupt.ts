@@ -10,20 +10,29 @@ export interface Interrupt extends Disposable {
   readonly exitCode: number | undefined;
 }
 
-export function watchInterrupts(): Interrupt {
+/** @param takes whether somebody else takes a signal for their own affair */
+export function watchInterrupts(
+  signals: readonly NodeJS.Signals[] = SIGNALS,
+  takes: (name: NodeJS.Signals) => boolean = () => false,
+): Interrupt {
   const controller = new AbortController();
   let exitCode: number | undefined;
-  const interrupt = (name: keyof typeof constants.signals) => {
+  const interrupt = (name: NodeJS.Signals) => {
     exitCode ??= 128 + constants.signals[name];
     controller.abort();
+  };
+  const onSignal = (name: NodeJS.Signals) => {
+    if (!takes(name)) {
+      interrupt(name);
+    }
   };
   const onPipe = (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') {
       interrupt('SIGPIPE');
     }
   };
-  for (const name of SIGNALS) {
-    process.on(name, interrupt);
+  for (const name of signals) {
+    process.on(name, onSignal);
   }
   process.stdout.on('error', onPipe);
   process.stderr.on('error', onPipe);
@@ -33,8 +42,8 @@ export function watchInterrupts(): Interrupt {
       return exitCode;
     },
     [Symbol.dispose]() {
-      for (const name of SIGNALS) {
-        process.off(name, interrupt);
+      for (const name of signals) {
+        process.off(name, onSignal);
       }
       // The listeners of the output stay: a write may still fail while this process ends.
     },

@@ -13,11 +13,8 @@ export function addPauseCommand(program: Command, exit: (code: number) => void):
     .argument('<vm...>', 'ids, names, or beginnings of ids')
     .addHelpText('after', HELP)
     .action(async (references: string[]) => {
-      const [{ actOn }, { attachTo }] = await Promise.all([import('./vms/act.js'), import('./vms/attached.js')]);
-      const act = async (vm: Parameters<typeof attachTo>[0]) => {
-        await using attached = await attachTo(vm);
-        await attached.pause();
-      };
-      exit(await actOn(references, act));
+      const [{ actOn }, { attachedTo }] = await Promise.all([import('./vms/act.js'), import('./vms/attached.js')]);
+      const pause = attachedTo((vm) => vm.pause());
+      exit(await actOn(references, pause));
     });
 }

@@ -2,6 +2,7 @@ import { SmartVMError } from '../errors.js';
 import type { DialGuest, Guest } from '../guest/types.js';
 import { delay } from '../util/deadline.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
+import { GuestInUse } from './guest-in-use.js';
 
 export interface GuestLinkOptions {
   /** Absent when the guest has yet to be reached. */
@@ -43,15 +44,16 @@ export class GuestLink {
   }
 
   /**
-   * The guest, when a connection that broke is there again.
+   * The guest, when a connection that broke is there again. What runs in it by this is counted as use of it.
    * @throws SmartVMError AGENT_UNREACHABLE, or VMM_EXITED, when the VM ended before the guest was ever reached
    */
   async guest(): Promise<Guest> {
+    const { vmm } = this.#options;
     await this.#reconnecting;
     if (!this.#guest) {
-      throw this.#options.vmm.exitError ?? new SmartVMError('AGENT_UNREACHABLE', 'the guest agent was never reached');
+      throw vmm.exitError ?? new SmartVMError('AGENT_UNREACHABLE', 'the guest agent was never reached');
     }
-    return this.#guest;
+    return new GuestInUse(this.#guest, () => vmm.life.useGuest());
   }
 
   /** Ends the connection, and the watch over the guest. */

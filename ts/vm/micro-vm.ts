@@ -15,7 +15,6 @@ import { type BootContext, bootContext, startedState } from './boot-context.js';
 import { Calls } from './calls.js';
 import { pumpConsole } from './console.js';
 import { classifyExit, type VmExit } from './exit.js';
-import { GuestInUse } from './guest-in-use.js';
 import { GuestLink } from './guest-link.js';
 import { keepsLayer } from './layer.js';
 import { assertStartable } from './options.js';
@@ -271,8 +270,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     if (!this.#link) {
       throw new SmartVMError('AGENT_UNREACHABLE', `VM ${this.id} was started without SmartVM's agent`);
     }
-    const guest = await this.#link.guest();
-    return new GuestInUse(guest, () => this.vmm().life.useGuest());
+    return await this.#link.guest();
   }
 
   protected telemetry(): Telemetry {

@@ -35,6 +35,7 @@ export class StepLog {
   readonly #startedAt = new Date();
   readonly #running = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
+  #kept: Promise<unknown> = Promise.resolve();
 
   constructor(context: Pick<BootContext, 'id' | 'runtimeDir' | 'record'>, timings: StepTiming[]) {
     this.#context = context;
@@ -75,7 +76,8 @@ export class StepLog {
       running: [...this.#running].map(([step, startMs]) => ({ step, startMs })),
     };
     const text = `${JSON.stringify(kept, undefined, 2)}\n`;
-    // The VM may have ended meanwhile, and no VM fails for want of this.
-    writeFileAtomic(join(this.#context.runtimeDir, 'timings.json'), text).catch(() => undefined);
+    const write = () => writeFileAtomic(join(this.#context.runtimeDir, 'timings.json'), text);
+    // One after the other, for the last is to stay. The VM may have ended meanwhile, and no VM fails for want of this.
+    this.#kept = this.#kept.then(write).catch(() => undefined);
   }
 }

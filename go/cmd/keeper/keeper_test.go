@@ -26,6 +26,7 @@ const actAsKeeper = "SMARTVM_TEST_KEEPER"
 // The test binary starts VMMs too, becomes their keeper, and is by another name what jails them.
 func TestMain(m *testing.M) {
 	if strings.HasPrefix(filepath.Base(os.Args[0]), "confine") {
+		runtime.LockOSThread()
 		jail.Confine(os.Args)
 	}
 	if name := os.Getenv(actAsProbe); name != "" {
@@ -141,7 +142,7 @@ func (k *keeper) waitLine(want string) *bufio.Reader {
 func (k *keeper) wait() {
 	k.t.Helper()
 	if err := k.cmd.Wait(); err != nil {
-		k.t.Fatal("the keeper's exit:", err)
+		k.t.Fatalf("the keeper's exit: %v; it had said %q", err, k.line)
 	}
 }
 
@@ -171,7 +172,7 @@ func parseExit(t *testing.T, data string) exitRecord {
 // waitGone waits until a process that is not our child has been reaped.
 func waitGone(t *testing.T, pid int, startTime string) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if now, err := procid.StartTime(pid); err != nil || now != startTime {
 			return
 		}
@@ -213,7 +214,7 @@ func ignoresSignals(t *testing.T, k *keeper) {
 // waitNext waits until the last line of the console says so.
 func (k *keeper) waitNext(want string) {
 	k.t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		lines := strings.Split(k.call("GET", "/console", "", 200), "\n")
 		if k.lines < len(lines)-1 {
 			if got := lines[len(lines)-2]; got != want {

@@ -94,7 +94,7 @@ func TestADetachedVMOutlivesItsOwner(t *testing.T) {
 }
 
 func TestSIGTERMEndsAVMMThatIgnoresIt(t *testing.T) {
-	k := start(t, "trap 'echo asked' TERM; echo up; while :; do sleep 0.01; done")
+	k := start(t, "trap 'echo asked' TERM; sleep 60 & echo up; while :; do wait; done")
 	k.waitLine("up")
 	syscall.Kill(k.KeeperPid, syscall.SIGTERM)
 	k.waitLine("asked")

@@ -26,16 +26,9 @@ func (s *session) runDetached(c *command) error {
 	if c.detached.Console {
 		open = openPipes
 	}
-	attr := c.attributes()
-	streams, err := open(attr, c.user)
+	process, streams, err := s.spawn(c, open)
 	if err != nil {
 		return err
-	}
-	process, err := s.server.options.Reaper.Start(c.path, c.argv, attr)
-	streams.closeTheirs()
-	if err != nil {
-		streams.closeOurs()
-		return commandError(c.argv[0], err)
 	}
 	go s.follow(process, streams, c.detached)
 	s.channel.Write([]byte(startedLine))

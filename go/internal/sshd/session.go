@@ -155,24 +155,33 @@ func (s *session) start(kind, value string) {
 
 // run starts the command and leaves it to goroutines that end with it.
 func (s *session) run(c *command) error {
-	attr := c.attributes()
 	open := openPipes
 	if s.window != nil {
 		open = s.openTerminal
 	}
-	streams, err := open(attr, c.user)
+	process, streams, err := s.spawn(c, open)
 	if err != nil {
 		return err
+	}
+	s.process = process
+	go s.carry(process, streams)
+	return nil
+}
+
+// spawn starts a process on streams of its own.
+func (s *session) spawn(c *command, open opener) (*reaper.Process, *streams, error) {
+	attr := c.attributes()
+	streams, err := open(attr, c.user)
+	if err != nil {
+		return nil, nil, err
 	}
 	process, err := s.server.options.Reaper.Start(c.path, c.argv, attr)
 	streams.closeTheirs()
 	if err != nil {
 		streams.closeOurs()
-		return commandError(c.argv[0], err)
+		return nil, nil, commandError(c.argv[0], err)
 	}
-	s.process = process
-	go s.carry(process, streams)
-	return nil
+	return process, streams, nil
 }
 
 // carry moves the process's input and output until it has ended, then says how.

@@ -29,6 +29,9 @@ type streams struct {
 	once                  sync.Once
 }
 
+// opener makes the streams of a process that is about to start.
+type opener func(*syscall.ProcAttr, passwd.User) (*streams, error)
+
 func openPipes(attr *syscall.ProcAttr, _ passwd.User) (*streams, error) {
 	s := &streams{}
 	for fd, ours := range []**os.File{&s.stdin, &s.stdout, &s.stderr} {

@@ -1,5 +1,5 @@
-import { constants } from 'node:os';
 import type { GuestProcess } from '../../guest/types.js';
+import { watchInterrupts } from '../interrupt.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 
@@ -14,49 +14,31 @@ export interface ForwardedSignals extends Disposable {
 }
 
 export function forwardSignals(): ForwardedSignals {
-  const controller = new AbortController();
   let child: GuestProcess | undefined;
   let told = false;
-  let exitCode: number | undefined;
-  const end = (name: NodeJS.Signals) => {
-    exitCode ??= 128 + constants.signals[name];
-    controller.abort();
-    child?.destroy();
-  };
-  const onSignal = (name: NodeJS.Signals) => {
-    if (!child || told) {
-      end(name);
-      return;
+  const interrupt = watchInterrupts(SIGNALS, (name) => {
+    const takes = child !== undefined && !told;
+    if (takes) {
+      told = true;
+      child?.kill(name);
     }
-    told = true;
-    child.kill(name);
-  };
-  const onError = (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') {
-      end('SIGPIPE');
-    }
-  };
-  for (const name of SIGNALS) {
-    process.on(name, onSignal);
-  }
-  process.stdout.on('error', onError);
-  process.stderr.on('error', onError);
+    return takes;
+  });
+  const end = () => child?.destroy();
+  interrupt.signal.addEventListener('abort', end);
   return {
-    ending: controller.signal,
+    ending: interrupt.signal,
     get exitCode() {
-      return exitCode;
+      return interrupt.exitCode;
     },
     to(process) {
       child = process;
-      if (exitCode !== undefined) {
-        child.destroy();
+      if (interrupt.signal.aborted) {
+        end();
       }
     },
     [Symbol.dispose]() {
-      for (const name of SIGNALS) {
-        process.off(name, onSignal);
-      }
-      // The listeners of the output stay: a write may still fail while this program ends.
+      interrupt[Symbol.dispose]();
     },
   };
 }

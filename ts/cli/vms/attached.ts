@@ -35,3 +35,11 @@ export async function attachTo(vm: ListedVm, signal?: AbortSignal): Promise<Micr
   await attached.start({ signal });
   return attached;
 }
+
+/** What does something with the VMs that it is given, and then lets go of each. */
+export function attachedTo(act: (vm: MicroVM) => Promise<void>): (vm: ListedVm) => Promise<void> {
+  return async (vm) => {
+    await using attached = await attachTo(vm);
+    await act(attached);
+  };
+}
