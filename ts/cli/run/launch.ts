@@ -49,7 +49,7 @@ export async function run(words: readonly string[], options: RunOptions): Promis
       const detached = { detached: true, removeOnExit: options.rm, command: known };
       return await announce(await smartvm.launch({ ...launch, ...detached }), interrupt);
     }
-    const vm = await smartvm.launch(launch);
+    const vm = await smartvm.launch(isOwn ? launch : { ...launch, pull: options.pull });
     const command = known ?? commandOf(words, options, vm.imageConfig) ?? [];
     const end = follow(await vm.spawn(command), options, interrupt);
     return options.ttl === undefined ? await end : (interrupt.exitCode ?? (await exitCodeInTime(vm, end)));
