@@ -31,7 +31,7 @@ export interface LaunchOptions extends Omit<VmTags, 'image'>, LifetimeOptions, L
   vcpuCount?: number | undefined;
   /** Memory in MiB. Default 256. */
   memSizeMib?: number | undefined;
-  /** Default: the id. */
+  /** 1 to 64 letters, digits, hyphens, underscores or dots. Default: the id. */
   hostname?: string | undefined;
   /** Environment of every command in the VM. It is written to a file of the VM that this user alone can read. */
   env?: Readonly<Record<string, string>> | undefined;

@@ -43,7 +43,7 @@ import { jailPolicy } from './vmm/jail/policy.js';
 import { Launchers } from './vmm/launchers.js';
 import { findRecord } from './vmm/registry/find-record.js';
 import { nameClaimerFor } from './vmm/registry/names.js';
-import { type PruneOptions, type PruneReport, prune, pruneDirectories } from './vmm/registry/prune.js';
+import { type PruneOptions, type PruneReport, prune, sweep } from './vmm/registry/prune.js';
 import { type RecordEntry, scanRecords } from './vmm/registry/scan.js';
 import { releasesIn } from './vmm/release-binaries.js';
 import { vmmFolder } from './vmm/vm-folder.js';
@@ -140,8 +140,8 @@ export class SmartVM implements AsyncDisposable {
     await ensurePrivateDirectory(this.#runtimeDir);
     this.#directoryFor(id); // once more: others may have taken the id meanwhile
     this.#add(vm);
-    const sweep = () => pruneDirectories(this.#runtimeDir).then(() => this.layers.prune());
-    this.#sweep ??= sweep().catch(() => undefined); // prune() reports it
+    const clearUp = () => sweep(this.#runtimeDir).then(() => this.layers.prune());
+    this.#sweep ??= clearUp().catch(() => undefined); // prune() reports it
     return vm;
   }
 
@@ -229,9 +229,9 @@ export class SmartVM implements AsyncDisposable {
   }
 
   /**
-   * Undoes what VMs have left whose programs and keepers were killed: processes, TAPs, sockets, cgroups, leases, directories. Each
-   * is proven to be such a VM's; what SmartVM did not make is never touched. The first VM that a SmartVM makes does this too, beside
-   * its start, but for the leases, which whoever needs one takes over.
+   * Undoes what dead VMs have left: processes, TAPs, sockets, cgroups, leases, directories, exited VMs' too. Each is proven to be such
+   * a VM's; what SmartVM did not make is never touched. The first VM that a SmartVM makes does this beside its start, but for the
+   * leases, which whoever needs one takes over, and for what can be read of exited VMs.
    * @throws SmartVMError DIRECTORY_UNSAFE, TOOL_MISSING, TOOL_FAILED
    */
   async prune(options: PruneOptions = {}): Promise<PruneReport> {

@@ -6,6 +6,7 @@ import { SmartVM } from '../../ts/smartvm.js';
 import { isAlive } from '../../ts/util/process-identity.js';
 import type { VmExit } from '../../ts/vm/exit.js';
 import { isKeeperAlive } from '../../ts/vmm/keeper.js';
+import { readVmStatus } from '../../ts/vmm/registry/state.js';
 import { ManagerBench } from '../support/manager.js';
 import { ToyVm, VMMS } from '../support/toy-vm.js';
 
@@ -70,7 +71,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs on $name', (vmm) => {
       await using vm = await smartvm.attach(id);
       await vm.pause();
     }
-    expect(smartvm.vmCount).toBe(0);
+    expect([smartvm.vmCount, readVmStatus(bench.directoryOf(id))?.state]).toEqual([0, 'paused']);
     expect(await isKeeperAlive(bench.directoryOf(id))).toBe(true);
     const vm = await smartvm.attach(id);
     expect([vm.state, await smartvm.attach(id)]).toEqual(['paused', vm]);
@@ -119,7 +120,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs on $name', (vmm) => {
   });
 
   test.each(['keeper', 'vmm'] as const)(
-    'whose %s is killed end for those attached, with nothing left',
+    'whose %s is killed end for those attached, with nothing left but what is read of them',
     async (which) => {
       const [id = ''] = await orphans(1);
       const vm = await smartvm.attach(id);
@@ -128,6 +129,8 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs on $name', (vmm) => {
       process.kill(victim.pid, 'SIGKILL');
       expect(await exit).toMatchObject([{ reason: 'vmm-killed', orderly: false }]);
       expect([vm.state, await isAlive(machine)]).toEqual(['failed', false]);
+      expect(await bench.leftovers()).toEqual([id]);
+      expect((await smartvm.prune()).vms).toMatchObject([{ id, exited: true }]);
     },
   );
 
@@ -136,8 +139,12 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs on $name', (vmm) => {
     const { keeper, vmm: machine } = await bench.identitiesOf(id);
     process.kill(machine.pid, 'SIGKILL');
     await bench.ends(keeper, machine);
-    await expect(smartvm.attach(id)).rejects.toMatchObject({ code: 'VM_NOT_FOUND' });
-    expect((await smartvm.prune()).vms).toMatchObject([{ id }]);
+    await expect(smartvm.attach(id)).rejects.toMatchObject({
+      code: 'VM_NOT_FOUND',
+      message: `VM ${id} has ended: it was killed by SIGKILL`,
+      details: { exit: { signal: 'SIGKILL' } },
+    });
+    expect((await smartvm.prune()).vms).toMatchObject([{ id, exited: true }]);
   });
 
   test('do not outlive a program that is killed before their start is through', async () => {

@@ -132,6 +132,11 @@ describe('smartvm run --detach', () => {
     const id = stdout.trim();
     await ended(smartvm, id);
     expect(await consoleOf(smartvm, id)).toContain('done\nsmartvm-agent: the command has ended with exit code 3\n');
+    const next = await smartvm.run(['run', '--name', 'job', '--', 'true']); // clears up behind others, and takes the name
+    expect(next).toEqual({ stdout: '', stderr: '', exitCode: 0 });
+    expect(await smartvm.leftovers()).toEqual([id]);
+    expect(await smartvm.run(['ps', '-a', '--format', '{{.ID}} {{.ExitCode}}'])).toMatchObject({ stdout: `${id} 3\n` });
+    expect((await smartvm.run(['logs', 'job'])).stdout).toContain('done\r\n');
     expect(await smartvm.run(['wait', 'job'])).toEqual({ stdout: '3\n', stderr: '', exitCode: 0 });
     const refused = await smartvm.run(['exec', 'job', 'true']);
     expect(refused).toMatchObject({ exitCode: 125, stderr: expect.stringContaining('does not start again') });

@@ -48,6 +48,17 @@ describe('smartvm run', () => {
     expect(stdout).toBe('file own\n/etc\nnobody\nh1\n');
   });
 
+  it.each([
+    ['the end of the time of its VM', 'sleep 1000', 124, '(--ttl) was up'],
+    ['its own signal', 'kill -TERM $$', 143, ''],
+  ])('ends a command by %s, and says so', async (_what, script, exitCode, words) => {
+    await using smartvm = await Smartvm.open();
+    const ttl = exitCode === 124 ? '1' : '1000';
+    const result = await smartvm.run(['run', '--ttl', ttl, '--', 'sh', '-c', script]);
+    expect(result).toEqual({ stdout: '', stderr: words && expect.stringContaining(words), exitCode });
+    expect(await smartvm.leftovers()).toEqual([]);
+  });
+
   it('ends a command at its timeout with exit code 124', async () => {
     await using smartvm = await Smartvm.open();
     const { exitCode } = await smartvm.run(['run', '--timeout', '0.5', '--', 'sleep', '1000']);
@@ -59,6 +70,7 @@ describe('smartvm run', () => {
     [['run', '--image', 'windows', '--', 'true'], 'IMAGE_UNKNOWN'],
     [['run', '--memory', '99999999', '--', 'true'], 'MEMORY_EXCEEDED'],
     [['run', '--cpus', '0', '--', 'true'], 'whole number'],
+    [['run', '--hostname', 'x'.repeat(65), '--', 'true'], 'VM.hostname must be'],
     [['run'], 'missing required argument'],
   ])('says what is wrong with %j, with exit code 125', async (args, message) => {
     await using smartvm = await Smartvm.open();

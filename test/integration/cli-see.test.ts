@@ -120,6 +120,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs of other programs on $na
     await wait.says('VM_NOT_FOUND'); // it has asked for both
     await vm.writeConsole('q');
     expect(await wait.end()).toMatchObject({ exitCode: 1, stdout: '0\n' });
+    expect(await run('rm', 'web')).toEqual({ exitCode: 0, stdout: 'web\n', stderr: '' });
     await all.says(' remove ');
     all.child.kill('SIGTERM');
     const { exitCode, stdout } = await all.end();

@@ -38,7 +38,8 @@ describe('a layer that is kept', () => {
   });
 
   it('is not kept of a start that was not through', async () => {
-    expect(await codeOf(bench.smartvm.launch({ ...KEPT, startTimeoutMs: 1_000 }))).toBe('BOOT_TIMEOUT');
+    // On a busy machine the VMM's own first answer can take as long.
+    expect(await codeOf(bench.smartvm.launch({ ...KEPT, startTimeoutMs: 1_000 }))).toMatch(/^(BOOT|API)_TIMEOUT$/);
     expect(await filesOf()).toEqual([]);
     expect(await codeOf(bench.smartvm.layers.remove(NAME))).toBe('LAYER_NOT_FOUND');
   });

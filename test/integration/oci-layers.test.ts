@@ -97,6 +97,7 @@ describe('the layers of an OCI image', () => {
     ['a long name that leads out', { name: 'x', pax: { path: `${'a/'.repeat(80)}../../x` } }, 'leads out of the image'],
     ['a hard link that leads out', { name: 'a', type: '1', link: '../../etc/passwd' }, 'leads out of the image'],
     ['a name that is too long', { name: 'x', pax: { path: 'a'.repeat(300) } }, 'too long for Linux'],
+    ['a link for its root', { name: './', type: '2', link: '/' }, 'in place of its root folder'],
     ['a file with holes', { name: 'x', pax: { 'GNU.sparse.realsize': '99999999999' } }, 'with holes'],
     ['an unknown type', { name: 'x', type: 'V' }, 'unknown type'],
   ];

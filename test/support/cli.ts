@@ -24,7 +24,8 @@ export class Cli implements AsyncDisposable {
 
   constructor(runtimeDir: string, command: readonly [string, ...string[]]) {
     const [program, ...args] = command;
-    this.child = spawn(program, args, { env: { ...process.env, SMARTVM_RUNTIME_DIR: runtimeDir } });
+    const { NO_COLOR: _plain, ...env } = process.env; // the terminal is the test's, not that of whoever runs it
+    this.child = spawn(program, args, { env: { ...env, SMARTVM_RUNTIME_DIR: runtimeDir } });
     this.child.stdout.on('data', (chunk: Buffer) => this.#chunks.stdout.push(chunk));
     this.child.stderr.on('data', (chunk: Buffer) => this.#chunks.stderr.push(chunk));
     this.#closed = once(this.child, 'close');

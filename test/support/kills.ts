@@ -50,11 +50,13 @@ async function expectNothingLostOrLeft(
 /**
  * Kills a program before each change of the host that it makes.
  * @param order what it does, until the end of all its VMs
+ * @param check what must hold behind each kill, before the next program comes
  * @returns how many changes there are
  */
 export async function killAtEveryChange(
   vmm: VmmAtHand,
   order: (bench: ManagerBench, config: IMicroVMConfig) => Promise<Omit<ManagerOrder, 'smartvm' | 'dieAt'>>,
+  check: (bench: ManagerBench, id: string) => Promise<void> = async () => undefined,
 ): Promise<number> {
   const { taps, networkInterfaces } = tapsOf(vmm);
   await using bench = await ManagerBench.open(vmm);
@@ -64,7 +66,8 @@ export async function killAtEveryChange(
     const word = await manager.word();
     expect([undefined, 'ended']).toContain(word);
     await manager.kill();
-    await expectNothingLostOrLeft(bench, [], taps).catch((cause: Error) => {
+    const checked = check(bench, bench.id()).then(() => expectNothingLostOrLeft(bench, [], taps));
+    await checked.catch((cause: Error) => {
       throw new Error(`killed before change ${change}: ${cause.message}`, { cause });
     });
     if (word) {

@@ -139,7 +139,7 @@ export class ManagerBench implements AsyncDisposable {
 
   manager(order: Omit<ManagerOrder, 'smartvm'>): Program<ManagerWord> {
     const { layersFolder } = this;
-    const all = { ...order, smartvm: this.options, ...(order.configs ? { layersFolder } : {}) };
+    const all = { ...(order.configs ? { layersFolder } : {}), ...order, smartvm: this.options };
     return new Program(this.#programPath('manager'), all, this.runtimeDir);
   }
 

@@ -7,12 +7,13 @@ import type { RunOptions } from './run/launch.js';
 const MIN_MEMORY_MIB = 96;
 
 const HELP = `
-Exit code: the command's own; 124 when --timeout ended it; 125 when smartvm failed; 126 and 127 when the
-command could not be executed or found; 128 + the number of the signal that ended it. With --detach, 0 once
-the command runs.
+Exit code: the command's own; 124 when --timeout or --ttl ended it; 125 when smartvm failed; 126 and 127
+when the command could not be executed or found; 128 + the number of the signal that ended it. With
+--detach, 0 once the command runs.
 
 A detached VM ends with its command, whose output 'smartvm logs' shows; without a command it runs until it is
-stopped. What is left of it then goes with 'smartvm rm' or 'smartvm prune', or with --rm at once.
+stopped. When it has ended by itself, 'smartvm ps -a' lists it, and its logs and exit code can be read, until
+'smartvm rm' or 'smartvm prune'; with --rm, nothing of it is left.
 
 A VM is in no network unless one of --network, --publish, --egress, --dns and --ip is given; then, in 'default'.
 

@@ -1,8 +1,5 @@
 import type { Command } from 'commander';
 
-/** As a shell has it of what SIGKILL has ended, as the VMM is with its keeper. */
-const EXIT_KILLED = 137;
-
 export function addWaitCommand(program: Command, exit: (code: number) => void): void {
   program
     .command('wait')
@@ -33,13 +30,13 @@ async function wait(references: readonly string[]): Promise<number> {
   const ends = references.map(async (reference) => await waitForExit(findVm(list, reference), interrupt.signal));
   void Promise.allSettled(ends);
   const exitCode = await forEach([...ends.entries()], async ([, end]) => {
-    const code = await end.then(exitCodeOf, (error) => {
+    const exit = await end.catch((error: unknown) => {
       if (!interrupt.signal.aborted) {
         throw error;
       }
     });
-    if (code !== undefined) {
-      await printLines([String(code ?? EXIT_KILLED)]);
+    if (exit) {
+      await printLines([String(exitCodeOf(exit))]);
     }
   });
   return interrupt.exitCode ?? exitCode;

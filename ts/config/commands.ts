@@ -8,6 +8,8 @@ export interface CommandOptions {
   readonly user?: string | undefined;
   readonly cwd?: string | undefined;
   readonly command?: readonly string[] | undefined;
+  /** What the guest calls itself. */
+  readonly hostname?: string | undefined;
 }
 
 /** With the rest of its configuration, the agent reads 1 MiB. */
@@ -47,9 +49,14 @@ const options = object<CommandOptions>({
     'must be a path from the root on',
   ),
   command: list(value, 1),
+  // Linux takes no longer one (sethostname(2)), and with any other character it is no name of a host.
+  hostname: rule(
+    (name) => /^(?=.{1,64}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$/.test(name),
+    'must be 1 to 64 letters, digits, hyphens, underscores or dots, with no hyphen or dot first or last',
+  ),
 });
 
 /** @throws SmartVMError INVALID_OPTION with every problem */
-export function assertCommandOptions({ env, user, cwd, command }: CommandOptions): void {
-  assertOptions(options, { env, user, cwd, command }, 'VM');
+export function assertCommandOptions({ env, user, cwd, command, hostname }: CommandOptions): void {
+  assertOptions(options, { env, user, cwd, command, hostname }, 'VM');
 }

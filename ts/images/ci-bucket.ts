@@ -128,7 +128,7 @@ async function list(
     const url = new URL(bucketUrl);
     const query = { 'list-type': '2', prefix, ...(delimiter ? { delimiter } : {}) };
     url.search = new URLSearchParams({ ...query, ...(token ? { 'continuation-token': token } : {}) }).toString();
-    const listing = await parseListing(await fetchText(url.href, MAX_LISTING_BYTES, options));
+    const listing = await parseListing(await fetchText(url.href, MAX_LISTING_BYTES, options), prefix);
     found.push(...(delimiter ? listing.folders : listing.objects));
     token = listing.next;
     if (token === undefined) {
@@ -144,8 +144,8 @@ interface Listing {
   readonly next: string | undefined;
 }
 
-/** An answer of S3's ListObjectsV2. */
-async function parseListing(xml: string): Promise<Listing> {
+/** An answer of S3's ListObjectsV2. What it was not asked for, or has no size, is left out. */
+async function parseListing(xml: string, prefix: string): Promise<Listing> {
   if (xml.includes('<!DOCTYPE')) {
     throw new Error('the listing defines entities of its own');
   }
@@ -164,7 +164,9 @@ async function parseListing(xml: string): Promise<Listing> {
     throw new Error('the answer is no listing of a bucket');
   }
   const object = (key: unknown, size: unknown, etag: unknown): StoredObject[] =>
-    typeof key === 'string' ? [{ key, sizeBytes: Number(size), etag: String(etag) }] : [];
+    typeof key === 'string' && key.startsWith(prefix) && /^\d{1,15}$/.test(String(size))
+      ? [{ key, sizeBytes: Number(size), etag: String(etag) }]
+      : [];
   const next = result.NextContinuationToken;
   return {
     objects: (result.Contents ?? []).flatMap(({ Key, Size, ETag }) => object(Key, Size, ETag)),

@@ -5,6 +5,7 @@ import { isSmartVMError, SmartVMError } from '../errors.js';
 import { throwIfCanceled } from '../util/deadline.js';
 import { requireTools } from '../util/run.js';
 import type { ProgressListener } from './image-types.js';
+import { unknownImage } from './reference.js';
 import { type PackedFsType, packingTools, packRoot } from './root-file-system.js';
 import type { BlobRef } from './store/blobs.js';
 import type { BuildSession } from './store/build-session.js';
@@ -21,7 +22,7 @@ interface DirectoryBuild {
 
 /**
  * Tells a folder with a root file system from what it is when anything below has changed: names, sizes, modes, owners, times.
- * @throws SmartVMError IMAGE_REFUSED
+ * @throws SmartVMError IMAGE_UNKNOWN, IMAGE_REFUSED
  */
 export async function directoryRecipe(path: string): Promise<string> {
   const { hash } = await survey(path);
@@ -55,8 +56,11 @@ export async function buildDirectoryRoot(
 
 async function survey(path: string): Promise<{ hash: string; newest: number }> {
   const stat = await lstat(path).catch(() => undefined);
-  if (!stat?.isDirectory()) {
-    throw refusedFolder(path, stat ? 'it is no folder (a link is not followed)' : 'there is no such folder');
+  if (!stat) {
+    throw unknownImage(path, `there is no folder ${path}`);
+  }
+  if (!stat.isDirectory()) {
+    throw refusedFolder(path, 'it is no folder (a link is not followed)');
   }
   if (await lstat(join(path, 'oci-layout')).catch(() => undefined)) {
     throw refusedFolder(path, `it is an OCI layout; for the image in it: oci:${path}`);

@@ -113,7 +113,9 @@ export class ImageManager {
       // Whoever removes an image takes its manifest first, and looks for holds then: one of us two sees the other.
       if (!place || this.#store.manifests.read(place.key)?.digest === manifest.digest) {
         try {
-          await (place ?? this.#assertWhole(manifest));
+          if (!place) {
+            await this.#assertWhole(manifest);
+          }
           const image = await this.#bootable(manifest, options);
           return { image, manifest, [Symbol.asyncDispose]: async () => void (await release()) };
         } catch (error) {

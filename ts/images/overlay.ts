@@ -8,9 +8,10 @@ import { lockFile } from '../util/file-lock.js';
 import { ensurePrivateDirectory } from '../util/private-directory.js';
 import { run } from '../util/run.js';
 import { type Fingerprint, fingerprint, sameFingerprint, sealFile } from '../util/verified-file.js';
+import { copyRanges, type DataRange, dataRanges } from './sparse-copy.js';
 
 /** Raised with every change to {@link FORMATS}. */
-const TEMPLATE_VERSION = 3;
+const TEMPLATE_VERSION = 4;
 
 /**
  * `passing`: no journal, for the layer lives as long as its VM. `kept`: a journal, so that it is sound after a VM that was killed, and
@@ -36,25 +37,34 @@ export async function createOverlayDrive(
   sizeMib: number,
   format: OverlayFormat = 'passing',
 ): Promise<void> {
-  const template = await overlayTemplate(cacheDir, sizeMib, format);
   await createEmpty(path);
   try {
-    await run('cp', ['--sparse=auto', '--reflink=auto', '--', template, path]);
+    await fillOverlay(cacheDir, path, sizeMib, format);
   } catch (error) {
     await rm(path, { force: true });
     throw error;
   }
 }
 
-/** The path of an empty ext4 of that size, whose blocks are as few as can be. @throws as {@link createOverlayDrive} */
-export async function overlayTemplate(cacheDir: string, sizeMib: number, format: OverlayFormat): Promise<string> {
+/** Gives an empty file an empty ext4 of that size. @throws as {@link createOverlayDrive}, and a system error where it cannot be written */
+export async function fillOverlay(
+  cacheDir: string,
+  path: string,
+  sizeMib: number,
+  format: OverlayFormat,
+): Promise<void> {
   if (!Number.isInteger(sizeMib) || sizeMib < MIN_LAYER_MIB || sizeMib > MAX_LAYER_MIB) {
     throw new SmartVMError(
       'INVALID_OPTION',
       `a writable layer has ${MIN_LAYER_MIB} to ${MAX_LAYER_MIB} MiB, not ${sizeMib}`,
     );
   }
-  return await cachedTemplate(join(cacheDir, 'overlay'), sizeMib, format);
+  const template = await cachedTemplate(join(cacheDir, 'overlay'), sizeMib, format);
+  if (template.ranges) {
+    await copyRanges(template.path, path, template.ranges);
+  } else {
+    await run('cp', ['--sparse=auto', '--reflink=auto', '--', template.path, path]);
+  }
 }
 
 /** The file is made by us before anything fills it: with O_EXCL, so that a planted link is refused, and with its mode from the start. */
@@ -67,33 +77,47 @@ export async function createEmpty(path: string): Promise<void> {
   }
 }
 
+interface Template {
+  readonly path: string;
+  /** Where its few blocks are; undefined where that is not known. */
+  readonly ranges?: readonly DataRange[] | undefined;
+}
+
+/** What is kept beside a template. */
+interface TemplateRecord extends Omit<Template, 'path'> {
+  readonly fingerprint?: Fingerprint | undefined;
+}
+
 /** A template that has been touched since it was made is made again: that takes less time than reading it. */
-async function cachedTemplate(directory: string, sizeMib: number, format: OverlayFormat): Promise<string> {
+async function cachedTemplate(directory: string, sizeMib: number, format: OverlayFormat): Promise<Template> {
   const path = join(directory, `${sizeMib}-mib-${format}-v${TEMPLATE_VERSION}.ext4`);
-  if (await isUntouched(path)) {
-    return path;
+  const template = await untouched(path);
+  if (template) {
+    return template;
   }
   await ensurePrivateDirectory(directory);
   await using _lock = await lockFile(join(directory, 'lock'));
-  if (!(await isUntouched(path))) {
-    await makeTemplate(directory, path, sizeMib, format);
-  }
-  return path;
+  return (await untouched(path)) ?? (await makeTemplate(directory, path, sizeMib, format));
 }
 
-async function isUntouched(template: string): Promise<boolean> {
-  const [now, recorded] = await Promise.all([fingerprint(template), readRecord(template)]);
-  return sameFingerprint(now, recorded);
+async function untouched(path: string): Promise<Template | undefined> {
+  const [now, record] = await Promise.all([fingerprint(path), readRecord(path)]);
+  return sameFingerprint(now, record.fingerprint) ? { path, ranges: record.ranges } : undefined;
 }
 
-async function readRecord(template: string): Promise<Fingerprint | undefined> {
+async function readRecord(template: string): Promise<TemplateRecord> {
   return await readFile(`${template}.json`, 'utf8').then(
-    (text) => JSON.parse(text) as Fingerprint,
-    () => undefined,
+    (text) => JSON.parse(text) as TemplateRecord,
+    () => ({}),
   );
 }
 
-async function makeTemplate(directory: string, path: string, sizeMib: number, format: OverlayFormat): Promise<void> {
+async function makeTemplate(
+  directory: string,
+  path: string,
+  sizeMib: number,
+  format: OverlayFormat,
+): Promise<Template> {
   // Under the lock nobody else is writing here: temporary files are those of the dead.
   const leftovers = (await readdir(directory)).filter((name) => name.endsWith('.tmp'));
   await Promise.all(leftovers.map((name) => rm(join(directory, name))));
@@ -109,5 +133,8 @@ async function makeTemplate(directory: string, path: string, sizeMib: number, fo
   } finally {
     await Promise.all([temporary, sparse].map((file) => rm(file, { force: true })));
   }
-  await writeFileAtomic(`${path}.json`, JSON.stringify(await fingerprint(path)));
+  const ranges = await dataRanges(path);
+  const record: TemplateRecord = { fingerprint: await fingerprint(path), ranges };
+  await writeFileAtomic(`${path}.json`, JSON.stringify(record));
+  return { path, ranges };
 }

@@ -3,7 +3,7 @@ import { buildDebianImage, DEBIAN_RECIPE } from './debian-image.js';
 import { buildDirectoryRoot, directoryRecipe } from './directory-image.js';
 import type { Arch, ImageContent, ProgressListener } from './image-types.js';
 import { buildOciRoot, ociRecipe } from './oci/oci-source.js';
-import { type ImageReference, type ReferenceKind, unknownImage } from './reference.js';
+import type { ImageReference, ReferenceKind } from './reference.js';
 import type { PackedFsType } from './root-file-system.js';
 import type { BlobRef } from './store/blobs.js';
 import type { BuildSession } from './store/build-session.js';
@@ -37,7 +37,7 @@ export interface ImageSource<Kind extends ReferenceKind> {
 const BASE_IMAGE = { recipe: baseImageRecipe, build: buildFromBaseImage } as const;
 
 /** One source a kind of reference. */
-const SOURCES: { readonly [Kind in ReferenceKind]?: ImageSource<Kind> } = {
+const SOURCES: { readonly [Kind in ReferenceKind]: ImageSource<Kind> } = {
   debian: { recipe: () => DEBIAN_RECIPE, build: ({ debian }, build) => buildDebianImage(debian, build) },
   oci: {
     recipe: ({ target }) => ociRecipe(target),
@@ -72,11 +72,6 @@ interface MadeRoot extends Pick<ImageContent, 'config' | 'source'> {
   readonly rootfs: BlobRef;
 }
 
-/** @throws SmartVMError IMAGE_UNKNOWN */
 export function sourceOf<Kind extends ReferenceKind>(reference: ReferenceOf<Kind>): ImageSource<Kind> {
-  const source = SOURCES[reference.kind as Kind] as ImageSource<Kind> | undefined;
-  if (!source) {
-    throw unknownImage(reference.name, `an image of the kind ${reference.kind} cannot be made so far`);
-  }
-  return source;
+  return SOURCES[reference.kind as Kind] as ImageSource<Kind>;
 }

@@ -127,10 +127,11 @@ function judgedSize(
   if (length !== undefined && sizeBytes !== undefined && length !== sizeBytes) {
     throw corrupt(answer, `it has ${length} bytes, not ${sizeBytes}`);
   }
-  if ((length ?? 0) > maxBytes) {
-    throw corrupt(answer, `it has ${length} bytes, which is over the limit of ${maxBytes}`);
+  const announced = length ?? sizeBytes;
+  if (announced !== undefined && !(announced <= maxBytes)) {
+    throw corrupt(answer, `it has ${announced} bytes, which is over the limit of ${maxBytes}`);
   }
-  return length ?? sizeBytes;
+  return announced;
 }
 
 /**

@@ -8,7 +8,10 @@ export function printableUrl(url: string | URL): string {
   return host === '' ? `${protocol}…` : `${protocol}//${host}${pathname}`;
 }
 
-/** Text, such as a tool's words, without the users and passwords of the URLs in it. */
+/**
+ * Text, such as a tool's words, without the users and passwords of the URLs in it. It begins where a scheme ends: to look for where one
+ * begins would take the square of the length of what a registry, say, may have written.
+ */
 export function withoutCredentials(text: string): string {
-  return text.replace(/(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/"'<>]*@/gi, '$1***@');
+  return text.replace(/:\/\/[^\s/"'<>]*@/g, '://***@');
 }

@@ -32,6 +32,10 @@ const FORMS: readonly [form: RegExp, shown: string][] = [
 
 /** A shorter one would be found in the middle of other words. */
 const MIN_KNOWN_CHARACTERS = 6;
+/** More are not looked for: a VMM that was taken over may answer nothing but what looks like them. */
+const MAX_KNOWN = 256;
+/** Deeper than anything that is shown. */
+const MAX_DEPTH = 64;
 
 /**
  * Takes secrets out of what is shown to others: those that it has learned, what stands behind a telling name, and what has the form
@@ -39,62 +43,71 @@ const MIN_KNOWN_CHARACTERS = 6;
  */
 export class Redactor {
   readonly #known = new Set<string>();
+  #longestFirst: readonly string[] | undefined;
 
   /** Learns a secret, to find it also where no name stands beside it. Of several lines, each. */
   learn(secret: string): void {
     for (const line of [secret, ...secret.split(/\r?\n/)]) {
-      if (line.trim().length >= MIN_KNOWN_CHARACTERS && !line.startsWith('-----')) {
+      const isOne = line.trim().length >= MIN_KNOWN_CHARACTERS && !line.startsWith('-----');
+      if (isOne && this.#known.size < MAX_KNOWN) {
         this.#known.add(line.trim());
+        this.#longestFirst = undefined;
       }
     }
   }
 
   /** Learns what {@link value} would take out for its name. */
-  learnFrom(value: unknown): void {
+  learnFrom(value: unknown, depth = 0): void {
+    if (depth > MAX_DEPTH) {
+      return; // nor is it shown
+    }
     if (typeof value === 'string') {
       for (const [, , secret = ''] of value.matchAll(SECRET_SETTING)) {
         this.learn(secret.replace(/^["']|["']$/g, ''));
       }
     } else if (typeof value === 'object' && value !== null) {
       for (const [name, each] of Object.entries(value)) {
-        SECRET_NAME.test(name) && typeof each === 'string' ? this.learn(each) : this.learnFrom(each);
+        SECRET_NAME.test(name) && typeof each === 'string' ? this.learn(each) : this.learnFrom(each, depth + 1);
       }
     }
   }
 
   text(text: string): string {
-    const longestFirst = [...this.#known].sort((a, b) => b.length - a.length);
-    const unknown = longestFirst.reduce((rest, secret) => rest.replaceAll(secret, REDACTED), text);
+    this.#longestFirst ??= [...this.#known].sort((a, b) => b.length - a.length);
+    const unknown = this.#longestFirst.reduce((rest, secret) => rest.replaceAll(secret, REDACTED), text);
     const shapeless = FORMS.reduce((rest, [form, shown]) => rest.replace(form, shown), unknown);
     return shapeless.replace(SECRET_SETTING, `$1${REDACTED}`);
   }
 
   /** A copy of a value as JSON has it; what the metadata service or an environment holds is left out whatever its name. */
-  value(value: unknown): unknown {
+  value(value: unknown, depth = 0): unknown {
+    if (depth > MAX_DEPTH) {
+      return REDACTED;
+    }
     if (typeof value === 'string') {
       return this.text(value);
     }
     if (Array.isArray(value)) {
-      return value.map((each) => this.value(each));
+      return value.map((each) => this.value(each, depth + 1));
     }
     if (typeof value === 'object' && value !== null) {
-      const fields = Object.entries(value).map(([name, each]) => [this.text(name), this.#field(name, each)]);
+      const fields = Object.entries(value).map(([name, each]) => [this.text(name), this.#field(name, each, depth + 1)]);
       return Object.fromEntries(fields);
     }
     return value;
   }
 
-  #field(name: string, value: unknown): unknown {
+  #field(name: string, value: unknown, depth: number): unknown {
     const isSecret = SECRET_NAME.test(name) || /^(?:env|environment|mmds|contents)$/i.test(name);
     if (!isSecret || value === null || typeof value === 'boolean') {
-      return this.value(value);
+      return this.value(value, depth);
     }
-    return /^mmds$/i.test(name) && typeof value === 'object' ? this.#withoutContents(value) : REDACTED;
+    return /^mmds$/i.test(name) && typeof value === 'object' ? this.#withoutContents(value, depth) : REDACTED;
   }
 
   /** Of the metadata service, how it is reached. */
-  #withoutContents(mmds: object): unknown {
+  #withoutContents(mmds: object, depth: number): unknown {
     const shown = ['version', 'networkInterfaces', 'ipv4Address', 'imdsCompat'];
-    return this.value(Object.fromEntries(Object.entries(mmds).filter(([name]) => shown.includes(name))));
+    return this.value(Object.fromEntries(Object.entries(mmds).filter(([name]) => shown.includes(name))), depth);
   }
 }

@@ -31,7 +31,9 @@ export async function attachVmm(context: BootContext, signal: AbortSignal): Prom
 /** What the VM holds is from now on undone by whoever sees its end, and as its record says: this program may not be there. */
 export function undoByRecord({ runtimeDir, cleanup, telemetry, process }: BootContext, record: VmRecord): void {
   cleanup.forget();
-  cleanup.push('what it holds of the host', () => reclaimEnded(runtimeDir, record));
+  // One that a program has ended is gone; one that ended by itself stays to be read.
+  const extent = () => (process?.life.isEnded ? 'all' : 'holdings');
+  cleanup.push('what it holds of the host', () => reclaimEnded(runtimeDir, record, extent()));
   cleanup.push('telemetry', () => telemetry?.close());
   cleanup.push('vmm', () => process?.dispose());
 }

@@ -48,6 +48,9 @@ export function describeExit(exit: VmmExit, consoleTail: readonly string[] = [])
   if (exit.reason === 'idle-timeout') {
     return 'nobody used it for the time that it may be idle (idleTimeoutMs), and its keeper stopped it';
   }
+  if (exit.commandExitCode !== undefined) {
+    return `its command ended with exit code ${exit.commandExitCode}`;
+  }
   if (exit.signal !== null) {
     return `it was killed by ${exit.signal}`;
   }
@@ -58,11 +61,20 @@ export function describeExit(exit: VmmExit, consoleTail: readonly string[] = [])
   return `it exited with ${exit.exitCode}${name ? ` (${name})` : ''}`;
 }
 
+/** How a VM ended whose keeper was killed, and with it the VMM. */
+export const KEEPER_LOST: VmmExit = {
+  exitCode: null,
+  signal: null,
+  reason: 'keeper-lost',
+  startedAt: null,
+  exitedAt: null,
+};
+
 /** The exit as the keeper recorded it; without a record it was the keeper that was lost. */
 export async function readExit(runtimeDir: string): Promise<VmmExit> {
   try {
     return JSON.parse(await readFile(join(runtimeDir, 'exit.json'), 'utf8')) as VmmExit;
   } catch {
-    return { exitCode: null, signal: null, reason: 'keeper-lost', startedAt: null, exitedAt: null };
+    return KEEPER_LOST;
   }
 }

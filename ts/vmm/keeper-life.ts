@@ -36,6 +36,7 @@ export class KeeperLife {
   #said: Promise<unknown> = Promise.resolve();
   #hearing: Promise<VmmExit | undefined> | undefined;
   #standing: KeeperEvent | undefined;
+  #isEnded = false;
 
   /** @param standing how it stands, where that is known */
   constructor(id: string, runtimeDir: string, keeper: Pick<Keeper, 'client' | 'reach'>, standing?: VmStatus | null) {
@@ -47,8 +48,14 @@ export class KeeperLife {
 
   /** Says it beside whatever is done, one word after the other. That the keeper hears it is not certain: it may be gone. */
   tell(word: KeeperWord): void {
+    this.#isEnded ||= word.state === 'stopping';
     const put = () => this.#keeper.client.put('/state', word, { timeoutMs: WORD_MS });
     this.#said = this.#said.then(() => this.#keeper.reach().then(put)).catch(() => undefined);
+  }
+
+  /** Whether this program has said that it ends the VM. */
+  get isEnded(): boolean {
+    return this.#isEnded;
   }
 
   /** Settles when all that was told has arrived, or will not. */

@@ -12,9 +12,9 @@ import type { Confinement } from './confinement.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
 import type { Keeper } from './keeper.js';
 import type { KeeperLife, KeeperWord } from './keeper-life.js';
-import { askKeeper } from './keeper-state.js';
 import { consoleTailOf, withLastWords } from './last-words.js';
 import { Launcher } from './launcher.js';
+import { livingKeeper } from './living-keeper.js';
 import { inNamespace } from './network-namespace.js';
 import { type InstanceInfo, Readiness } from './readiness.js';
 import type { VmRecord } from './registry/record.js';
@@ -89,13 +89,7 @@ export class VmmProcess {
    */
   static async attach(options: AttachOptions): Promise<VmmProcess> {
     const { id, runtimeDir, socketPath } = options;
-    const state = await askKeeper(runtimeDir);
-    if (state === 'silent') {
-      throw new SmartVMError('KEEPER_FAILED', `the keeper of VM ${id} does not answer`);
-    }
-    if (state === 'gone' || state.state !== 'running') {
-      throw new SmartVMError('VM_NOT_FOUND', `VM ${id} has ended`, { details: { id, runtimeDir } });
-    }
+    const state = await livingKeeper(id, runtimeDir);
     const api = new FirecrackerApi(new SocketClient({ socketPath }));
     return new VmmProcess(options, adoptKeeper(runtimeDir, state), api, new Readiness(api));
   }
@@ -229,6 +223,7 @@ export class VmmProcess {
   /** Ends what this program has of it, and not the VMM: whether and how that ends, nobody is told here any more. */
   async release(): Promise<void> {
     this.#readiness.end();
+    await this.life.said; // a pause that its keeper does not hear of is one that nobody sees
     this.#keeper.release();
     await this.#closeClients();
   }

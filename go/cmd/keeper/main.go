@@ -117,10 +117,8 @@ func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
 		}
 	}
 	api.finish(exit)
-	if isOrphan || isRemovedOnExit(o.Dir) {
-		if err := removeOrphan(o.Dir); err != nil {
-			fmt.Fprintln(os.Stderr, "smartvm-keeper:", err)
-		}
+	if err := clearUp(o.Dir, isOrphan); err != nil {
+		fmt.Fprintln(os.Stderr, "smartvm-keeper:", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,5 +56,35 @@ func TestTheDirectoryStaysWhileASnapshotIsBeingWritten(t *testing.T) {
 	k.wait()
 	if _, err := os.Stat(k.dir); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestWhatADetachedVMHasWrittenGoesAndWhatIsReadOfItStays(t *testing.T) {
+	for record, stays := range map[string]bool{`{"detached":true}`: false, `{"detached":false}`: true} {
+		t.Run(record, func(t *testing.T) {
+			k := start(t, "echo up; read line")
+			k.waitLine("up")
+			folder := filepath.Join(k.dir, "vmm", "jail")
+			err := errors.Join(
+				os.WriteFile(filepath.Join(k.dir, "vm.json"), []byte(record), 0o600),
+				os.MkdirAll(folder, 0o700),
+				os.WriteFile(filepath.Join(folder, "overlay.img"), make([]byte, 4096), 0o600),
+				os.Symlink(k.dir, filepath.Join(k.dir, "vmm", "link")),
+			)
+			if err != nil {
+				t.Fatal(err)
+			}
+			k.call("PUT", "/detached", "", 204)
+			k.call("PUT", "/console", "go\n", 204)
+			k.wait()
+			wantCode(t, k.exitFile(), 0)
+			entries, err := os.ReadDir(filepath.Join(k.dir, "vmm"))
+			if err != nil || len(entries) > 0 != stays {
+				t.Fatal(entries, err)
+			}
+			if _, err := os.Stat(filepath.Join(k.dir, "console.log")); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }

@@ -13,23 +13,47 @@ import (
 	"smartvm.dev/go/internal/procid"
 )
 
+// record is what a keeper reads of the record of its VM.
+type record struct {
+	Detached, RemoveOnExit bool
+	Owner                  struct {
+		Pid       int
+		StartTime string
+	}
+	Journal struct{ Taps, Sockets, Layers []string }
+}
+
+func readRecord(dir string) (record, error) {
+	var r record
+	text, err := os.ReadFile(filepath.Join(dir, "vm.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	return r, err
+}
+
+// clearUp removes what nobody needs of a VM that has ended. What its record names outside its directory is the programs' to undo.
+func clearUp(dir string, isOrphan bool) error {
+	r, err := readRecord(dir)
+	switch {
+	case isOrphan && errors.Is(err, fs.ErrNotExist):
+		return removeTree(dir)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // a program has removed it
+	case err != nil:
+		return fmt.Errorf("%s is left: its record: %w", dir, err)
+	case isOrphan || r.isRemovedOnExit():
+		return removeOrphan(dir, r)
+	case r.Detached:
+		return giveBack(dir)
+	}
+	return nil
+}
+
 // removeOrphan removes the directory of a VM whose owner is gone. One whose record names things outside it stays: who
 // undoes those has to know of them.
-func removeOrphan(dir string) error {
-	text, err := os.ReadFile(filepath.Join(dir, "vm.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return removeTree(dir)
-	}
-	if err != nil {
-		return err
-	}
-	var record struct {
-		Journal struct{ Taps, Sockets, Layers []string }
-	}
-	if err := json.Unmarshal(text, &record); err != nil {
-		return fmt.Errorf("%s is left: its record: %w", dir, err)
-	}
-	if j := record.Journal; len(j.Taps)+len(j.Sockets)+len(j.Layers) > 0 {
+func removeOrphan(dir string, r record) error {
+	if len(r.Journal.Taps)+len(r.Journal.Sockets)+len(r.Journal.Layers) > 0 {
 		return nil
 	}
 	if isSnapshotUnderWay, err := hasSnapshotFolders(dir); err != nil || isSnapshotUnderWay {
@@ -40,23 +64,29 @@ func removeOrphan(dir string) error {
 
 // isRemovedOnExit is true for a VM whose record says that nothing of it is to stay, and whose program is not there to see to
 // that: one that lives has more to give back than is written here.
-func isRemovedOnExit(dir string) bool {
-	text, err := os.ReadFile(filepath.Join(dir, "vm.json"))
-	if err != nil {
+func (r record) isRemovedOnExit() bool {
+	if !r.RemoveOnExit || !r.Detached {
 		return false
 	}
-	var record struct {
-		RemoveOnExit, Detached bool
-		Owner                  struct {
-			Pid       int
-			StartTime string
-		}
+	startTime, err := procid.StartTime(r.Owner.Pid)
+	return err != nil || startTime != r.Owner.StartTime
+}
+
+// giveBack empties the folder of the VMM: what the guest wrote may be big, and of a VM that is detached nobody may come for long.
+// That the folder itself is there tells the next program that there may be more to give back.
+func giveBack(dir string) error {
+	folder := filepath.Join(dir, "vmm")
+	if err := refuseMounts(folder); err != nil {
+		return err
 	}
-	if json.Unmarshal(text, &record) != nil || !record.RemoveOnExit || !record.Detached {
-		return false
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	startTime, err := procid.StartTime(record.Owner.Pid)
-	return err != nil || startTime != record.Owner.StartTime
+	for _, entry := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(folder, entry.Name())))
+	}
+	return err
 }
 
 // hasSnapshotFolders says whether there are entries that name the folders in which a snapshot is being written.
@@ -69,16 +99,8 @@ func hasSnapshotFolders(dir string) (bool, error) {
 
 // removeTree removes a directory, but never what is mounted in it. Nobody sees a part of it under its name.
 func removeTree(dir string) error {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
+	if err := refuseMounts(dir); err != nil {
 		return err
-	}
-	for line := range strings.Lines(string(mounts)) {
-		// Field 5 is the mount point (proc(5)).
-		fields := strings.Fields(line)
-		if len(fields) > 4 && (fields[4] == dir || strings.HasPrefix(fields[4], dir+"/")) {
-			return fmt.Errorf("%s is left: something is mounted on %s", dir, fields[4])
-		}
 	}
 	startTime, err := procid.StartTime(os.Getpid())
 	if err != nil {
@@ -90,4 +112,19 @@ func removeTree(dir string) error {
 		return err
 	}
 	return os.RemoveAll(gone)
+}
+
+func refuseMounts(dir string) error {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(mounts)) {
+		// Field 5 is the mount point (proc(5)).
+		fields := strings.Fields(line)
+		if len(fields) > 4 && (fields[4] == dir || strings.HasPrefix(fields[4], dir+"/")) {
+			return fmt.Errorf("%s is left: something is mounted on %s", dir, fields[4])
+		}
+	}
+	return nil
 }

@@ -10,6 +10,7 @@ function controls(text: string): boolean {
   });
 }
 
+const orders = /[\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
 const anyText = fc.string({ unit: 'binary' });
 const hostile = fc.array(fc.constantFrom('\u001b[2J', '\u001b]0;x\u0007', '\u009b1m', '\r', '\b', '\u007f', 'ü\n\t'));
 
@@ -20,6 +21,7 @@ describe('printable', () => {
     ['\u009b2J', '\\x9b2J'],
     ['over\rwritten', 'over\\x0dwritten'],
     ['a\n\tb', 'a\n\tb'],
+    ['web\u202egnp.exe\u2069', 'web\\u202egnp.exe\\u2069'],
     ['grüße 😀', 'grüße 😀'],
   ])('%j', (text, expected) => {
     expect(printable(text)).toBe(expected);
@@ -38,6 +40,6 @@ describe('printable', () => {
   });
 
   test('leaves everything else as it is', () => {
-    fc.assert(fc.property(anyText, (text) => controls(text) || printable(text) === text));
+    fc.assert(fc.property(anyText, (text) => controls(text) || orders.test(text) || printable(text) === text));
   });
 });

@@ -5,6 +5,8 @@ describe('the commands of a VM', () => {
   test.each<CommandOptions>([
     {},
     { env: { A: '', 'a.b-c': 'x=y\n', ä: 'ö' }, user: '1000:1000', cwd: '/', command: ['sh', '-c', ''] },
+    { hostname: 'a' },
+    { hostname: `A_1-b.example${'x'.repeat(51)}` },
   ])('takes %j', (options) => assertCommandOptions(options));
 
   test.each<[string, object, string]>([
@@ -19,6 +21,10 @@ describe('the commands of a VM', () => {
       'bytes',
     ],
     ['a directory that is not from the root on', { cwd: 'srv' }, 'cwd'],
+    ['a hostname that Linux does not take', { hostname: 'x'.repeat(65) }, 'hostname'],
+    ['a hostname that is none', { hostname: 'foo bar' }, 'hostname'],
+    ['a hostname that ends in a hyphen', { hostname: 'a-' }, 'hostname'],
+    ['an empty hostname', { hostname: '' }, 'hostname'],
     ['no user', { user: '' }, 'user must not be empty'],
     ['an empty command', { command: [] }, 'at least 1 element'],
     ['a command that is a line', { command: 'ls -l' }, 'must be an array'],

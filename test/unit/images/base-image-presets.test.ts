@@ -148,4 +148,46 @@ describe('the presets of the CI bucket', () => {
       code: 'BASE_IMAGE_ARTIFACT_FAILED',
     });
   });
+
+  it.each(['', '<Size>1e300</Size>', '<Size>999999999999999</Size>'])(
+    'fetches nothing without an end where the listing has %j for its size',
+    async (size) => {
+      let sent = 0;
+      const keys = [`${NEWEST}/x86_64/vmlinux-6.1.1`, `${NEWEST}/x86_64/ubuntu-24.04.squashfs`];
+      const contents = keys.map((key) => `<Contents><Key>${key}</Key>${size}<ETag>"a"</ETag></Contents>`).join('');
+      const folders = `<CommonPrefixes><Prefix>${NEWEST}/</Prefix></CommonPrefixes>`;
+      await using server = await artifactServer((request, response) => {
+        if (request.url?.includes('list-type=2')) {
+          const entries = request.url.includes('delimiter') ? folders : contents;
+          response.end(`<ListBucketResult>${entries}</ListBucketResult>`);
+          return;
+        }
+        response.writeHead(200, { etag: '"a"' });
+        const send = () => {
+          for (sent += 65_536; sent <= 64 << 20 && response.write(Buffer.alloc(65_536)); sent += 65_536);
+        };
+        response.on('drain', send);
+        send();
+      });
+      await expect(manager({ bucketUrl: server.url('/b') }).ensureBaseImage()).rejects.toMatchObject({
+        code: 'BASE_IMAGE_ARTIFACT_FAILED',
+      });
+      expect(sent).toBeLessThan(8 << 20);
+    },
+  );
+
+  it('takes no object that it did not ask for', async () => {
+    const prefix = `${NEWEST}/x86_64/`;
+    const climbing = `../other/`.padEnd(prefix.length, '/');
+    const keys = ['vmlinux-6.1.1', 'ubuntu-24.04.squashfs'].map((name) => climbing + name);
+    const contents = keys.map((key) => `<Contents><Key>${key}</Key><Size>1</Size></Contents>`).join('');
+    const requests: string[] = [];
+    await using server = await artifactServer((request, response) => {
+      requests.push(request.url ?? '');
+      response.end(`<ListBucketResult>${contents}</ListBucketResult>`);
+    });
+    const one = manager({ bucketUrl: server.url('/b'), ciVersion: NEWEST.slice(NEWEST.indexOf('/') + 1) });
+    await expect(one.ensureBaseImage()).rejects.toMatchObject({ code: 'BASE_IMAGE_ARTIFACT_FAILED' });
+    expect(requests.filter((url) => !url.includes('list-type=2'))).toEqual([]);
+  });
 });

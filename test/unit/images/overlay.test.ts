@@ -22,7 +22,7 @@ describe('createOverlayDrive', () => {
     await using scratch = await scratchDirectory();
     const make = (name: string) => createOverlayDrive(scratch.file('cache'), scratch.file(name), 64);
     await make('a');
-    const template = scratch.file('cache', 'overlay', '64-mib-passing-v3.ext4');
+    const template = scratch.file('cache', 'overlay', '64-mib-passing-v4.ext4');
     const first = (await stat(template)).ino;
     await make('b');
     expect((await stat(template)).ino).toBe(first);

@@ -21,3 +21,10 @@ test.each([
 ])('%s becomes %s', (text, expected) => {
   expect(withoutCredentials(text)).toBe(expected);
 });
+
+test.each(['a.', 'a://', 'http://a', '@'])('is through with a tool that says nothing but %s', (part) => {
+  const text = part.repeat(2 ** 18);
+  const begin = performance.now();
+  expect(withoutCredentials(text)).toBe(text);
+  expect(performance.now() - begin).toBeLessThan(5000);
+});

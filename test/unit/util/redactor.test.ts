@@ -75,3 +75,22 @@ describe('Redactor.value()', () => {
     });
   });
 });
+
+describe('a VMM that was taken over', () => {
+  test('may answer what is nested without an end', () => {
+    const deep = JSON.parse(`${'['.repeat(200_000)}${']'.repeat(200_000)}`) as unknown;
+    const redactor = new Redactor();
+    redactor.learnFrom(deep);
+    expect(JSON.stringify(redactor.value(deep))).toMatch(/^\[{65}"\*{3}"\]{65}$/);
+  });
+
+  test('may answer nothing but secrets', () => {
+    const many = Array.from({ length: 20_000 }, (_, index) => `token=secret-${index}`);
+    const redactor = new Redactor();
+    const begin = performance.now();
+    redactor.learn('the key of the guest');
+    redactor.learnFrom(many);
+    expect(redactor.value([...many, 'the key of the guest'])).toEqual([...many.map(() => 'token=***'), '***']);
+    expect(performance.now() - begin).toBeLessThan(20_000);
+  });
+});

@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import { defaultRuntimeDir } from '../../config/directories.js';
+import { SmartVMError } from '../../errors.js';
 import { type PruneReport, prune } from '../../vmm/registry/prune.js';
 import { watchInterrupts } from '../interrupt.js';
 import { printableJson } from '../printable.js';
@@ -8,15 +9,18 @@ import { EXIT_SOME_FAILED } from '../vms/each.js';
 import { printLines } from '../vms/output.js';
 import { type Style, styleOf } from '../vms/style.js';
 import { type Column, renderTable } from '../vms/table.js';
+import { timeOf } from '../vms/time.js';
 
 export interface PruneCommandOptions {
   dryRun?: boolean;
   force?: boolean;
+  filter?: readonly string[];
   format: 'table' | 'json';
 }
 
 interface Row {
   readonly vm: string;
+  /** Of an exited VM's directory: that it is one's. */
   readonly kind: string;
   readonly name: string;
 }
@@ -28,19 +32,33 @@ const COLUMNS: readonly Column<Row>[] = [
 ];
 
 /** Removes what dead VMs have left, or says what that is, and gives the exit code. What is begun is brought to its end. */
-export async function pruneCommand({ dryRun = false, force = false, format }: PruneCommandOptions): Promise<number> {
+export async function pruneCommand(options: PruneCommandOptions): Promise<number> {
+  const { dryRun = false, force = false, filter = [], format } = options;
+  const exitedBefore = limitOf(filter);
   const runtimeRoot = defaultRuntimeDir();
   const style = styleOf(process.stdout);
   if (!dryRun && !force && process.stdin.isTTY && process.stdout.isTTY) {
-    const plan = await prune(runtimeRoot, { dryRun: true });
+    const plan = await prune(runtimeRoot, { dryRun: true, exitedBefore });
     if (rowsOf(plan).length > 0 && !(await confirmed(plan, style))) {
       return 0;
     }
   }
   using interrupt = watchInterrupts();
-  const report = await prune(runtimeRoot, { dryRun });
+  const report = await prune(runtimeRoot, { dryRun, exitedBefore });
   const exitCode = await tell(report, { dryRun, format, style });
   return interrupt.exitCode ?? exitCode;
+}
+
+/** @throws SmartVMError INVALID_OPTION */
+function limitOf(filters: readonly string[]): Date | undefined {
+  const [only, ...others] = filters.map((text) => /^until=(.+)$/s.exec(text)?.[1]);
+  if (filters.length === 0) {
+    return undefined;
+  }
+  if (only === undefined || others.length > 0) {
+    throw new SmartVMError('INVALID_OPTION', `--filter ${JSON.stringify(filters.at(-1))}: there is until=…, once`);
+  }
+  return new Date(timeOf('--filter until', only, Date.now()));
 }
 
 async function confirmed(plan: PruneReport, style: Style): Promise<boolean> {
@@ -80,7 +98,9 @@ function linesOf(report: PruneReport, style: Style): string[] {
 
 function rowsOf({ vms, others }: PruneReport): Row[] {
   return [
-    ...vms.flatMap(({ id, things }) => things.map((thing) => ({ vm: id, ...thing }))),
+    ...vms.flatMap(({ id, exited, things }) =>
+      things.map(({ kind, name }) => ({ vm: id, kind: exited && kind === 'directory' ? 'exited VM' : kind, name })),
+    ),
     ...others.map((thing) => ({ vm: '', ...thing })),
   ];
 }

@@ -12,6 +12,7 @@ import { exitCodeOfRefusal } from '../process-exit.js';
 import { reportError, reportWarnings } from '../report.js';
 import { printLines } from '../vms/output.js';
 import { follow } from './follow.js';
+import { exitCodeInTime } from './time-up.js';
 
 export interface RunOptions extends EnvironmentOptions {
   image: string;
@@ -54,9 +55,10 @@ export async function run(words: readonly string[], options: RunOptions): Promis
       const detached = { detached: true, removeOnExit: options.rm, command: known };
       return await announce(await smartvm.launch({ ...launch, ...detached }), interrupt);
     }
-    const vm = await smartvm.launch(launch);
+    const vm = await smartvm.launch(isOwn ? launch : { ...launch, pull: options.pull });
     const command = known ?? commandOf(words, options, vm.imageConfig) ?? [];
-    return await follow(await vm.spawn(command), options, interrupt);
+    const end = follow(await vm.spawn(command), options, interrupt);
+    return options.ttl === undefined ? await end : (interrupt.exitCode ?? (await exitCodeInTime(vm, end)));
   } catch (error) {
     if (interrupt.exitCode !== undefined) {
       return interrupt.exitCode;

@@ -6,7 +6,7 @@ const MAX_NAMED = 5;
 
 /**
  * The VM that somebody means by an id, a name, or the beginning of an id that only one has; in this order. Of several of a name,
- * the one that lives is meant where the others have ended.
+ * the one that lives is meant, or the last to be made of those that have ended: a name is taken again by the next.
  * @throws SmartVMError VM_NOT_FOUND, VM_AMBIGUOUS, RECORD_UNREADABLE
  */
 export function findVm({ vms, unreadable, runtimeRoot }: VmList, reference: string): ListedVm {
@@ -36,7 +36,7 @@ export function findVm({ vms, unreadable, runtimeRoot }: VmList, reference: stri
 
 function meant(named: readonly ListedVm[]): readonly ListedVm[] {
   const alive = named.filter(({ status }) => status !== 'exited');
-  return alive.length > 0 ? alive : named;
+  return alive.length > 0 ? alive : named.slice(0, 1);
 }
 
 function ambiguous(reference: string, found: readonly ListedVm[], byName: boolean): SmartVMError {

@@ -4,7 +4,7 @@ import { defaultRuntimeDir } from '../../config/directories.js';
 import { isValidVmId } from '../../config/ids.js';
 import { readBoundedTextSync } from '../../util/bounded-file.js';
 import { currentBootIdSync, isAliveSync } from '../../util/process-identity.js';
-import type { VmmExit } from '../../vmm/exit.js';
+import { KEEPER_LOST, type VmmExit } from '../../vmm/exit.js';
 import { glanceAtRecord, type RecordGlance } from '../../vmm/registry/glance.js';
 import type { UnreadableEntry } from '../../vmm/registry/scan.js';
 import { readVmStatus, type VmStatus } from '../../vmm/registry/state.js';
@@ -21,7 +21,7 @@ export interface ListedVm {
   readonly record: RecordGlance;
   /** None while it is being started. */
   readonly state: VmStatus | undefined;
-  /** How the VMM ended, where the keeper has written it down. */
+  /** How the VMM ended, where that is known. */
   readonly exit: VmmExit | undefined;
 }
 
@@ -73,9 +73,12 @@ export function look(
     const isGone = problem === 'missing' && !existsSync(runtimeDir);
     return isGone ? undefined : { id, path: runtimeDir, problem, message: (error as Error).message };
   }
-  const exit = readExitSync(runtimeDir);
+  const written = readExitSync(runtimeDir);
   const state = readVmStatus(runtimeDir);
-  return { id, runtimeDir, record, state, exit, status: statusOf(record, state, exit, bootId) };
+  const status = statusOf(record, state, written, bootId);
+  // The keeper of a VM that has outlived its program writes that down, if it is not killed.
+  const exit = written ?? (status === 'exited' && record.detached ? KEEPER_LOST : undefined);
+  return { id, runtimeDir, record, state, exit, status };
 }
 
 function problemOf({ code }: NodeJS.ErrnoException): UnreadableEntry['problem'] {

@@ -63,8 +63,11 @@ export function psRow({ id, status, record, state, exit }: ListedVm, now: number
   };
 }
 
-/** As a shell has it of a program: 128 + the number of the signal that ended the VMM. */
-export function exitCodeOf({ exitCode, signal, commandExitCode }: VmmExit): number | null {
+/** As a shell has it of a program: 128 + the number of the signal that ended the VMM, as SIGKILL does with its keeper. */
+export function exitCodeOf({ exitCode, signal, commandExitCode, reason }: VmmExit): number | null {
+  if (reason === 'keeper-lost') {
+    return 128 + constants.signals.SIGKILL;
+  }
   if (commandExitCode !== undefined) {
     return commandExitCode;
   }

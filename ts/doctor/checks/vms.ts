@@ -17,7 +17,7 @@ export const VM_CHECKS: readonly Check[] = [
     id: 'vms',
     area: 'vms',
     title: 'Running VMs',
-    about: 'The keepers below the runtime directory answer. Tells of directories that a crash has left.',
+    about: 'The keepers below the runtime directory answer. Tells of VMs that have ended and are there to be read.',
     run: checkVms,
   },
   {
@@ -76,8 +76,8 @@ async function checkVms(host: Host): Promise<Result[]> {
   }));
   const leftovers = left.map((vm) => ({
     ...info(
-      'its directory is there, and nothing runs in it',
-      `if that stays so: rm -r ${quoted(`${host.runtimeDir}/${vm}`)}`,
+      'it has ended, and what is left of it is there',
+      `smartvm logs ${vm} has what it printed; smartvm rm ${vm} removes it`,
     ),
     vm,
   }));

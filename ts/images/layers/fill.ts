@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import type { LayerKind } from '../../config/layers.js';
 import { SmartVMError } from '../../errors.js';
 import { run } from '../../util/run.js';
-import { type OverlayFormat, overlayTemplate } from '../overlay.js';
+import { fillOverlay, type OverlayFormat } from '../overlay.js';
 
 export interface LayerFill {
   readonly kind: LayerKind;
@@ -26,8 +26,7 @@ const MIB = 1024 * 1024;
 export async function fillLayer(path: string, { kind, rootfs, cacheDir, format, sizeMib }: LayerFill): Promise<void> {
   try {
     if (kind === 'overlay') {
-      const template = await overlayTemplate(cacheDir, sizeMib, format);
-      await run('cp', ['--sparse=auto', '--reflink=auto', '--', template, path]);
+      await fillOverlay(cacheDir, path, sizeMib, format);
     } else if (kind === 'copy') {
       await run('cp', ['--sparse=always', '--reflink=never', '--', rootfs, path]);
     } else {

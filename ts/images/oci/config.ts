@@ -1,5 +1,6 @@
 import type { ImageConfig } from '../../config/image-config.js';
 import type { Arch } from '../../util/arch.js';
+import { isSafeKey } from '../../util/safe-json.js';
 import { jsonObject, OCI_ARCH, refused } from './manifest.js';
 import { DIGEST } from './reference.js';
 
@@ -16,7 +17,14 @@ export interface OciConfig {
 const MAX_ENV_BYTES = 128 << 10;
 const MAX_WORDS_BYTES = 128 << 10;
 const MAX_LABELS = 128;
+const MAX_LABEL_NAME_LENGTH = 256;
 const MAX_LABEL_LENGTH = 1024;
+const MAX_PORTS = 256;
+/**
+ * Of all of it as it stands in the records of its image and of each VM: half of what such a record may have. One that was larger would
+ * be read by nobody, and its VM be found by none.
+ */
+const MAX_RECORDED_BYTES = 512 << 10;
 
 /** @throws SmartVMError IMAGE_REFUSED */
 export function parseConfig(raw: Uint8Array, arch: Arch, name: string): OciConfig {
@@ -45,16 +53,20 @@ function imageConfig(value: unknown, name: string): ImageConfig {
   const text = (key: string) => textOf(source[key], key, name);
   const words = (key: string) => wordsOf(source[key], key, name);
   const ports = Object.keys((source.ExposedPorts ?? {}) as object).filter((port) => /^\d{1,5}(\/\w{1,8})?$/.test(port));
-  return {
+  const config = {
     env: environment(words('Env') ?? [], name),
     workingDir: text('WorkingDir'),
     user: text('User'),
     entrypoint: words('Entrypoint'),
     cmd: words('Cmd'),
-    exposedPorts: ports.toSorted(),
+    exposedPorts: ports.toSorted().slice(0, MAX_PORTS),
     stopSignal: text('StopSignal'),
     labels: labelsOf(source.Labels),
   };
+  if (Buffer.byteLength(JSON.stringify({ config }, undefined, 2)) > MAX_RECORDED_BYTES) {
+    throw refused(name, `its configuration has over ${MAX_RECORDED_BYTES} bytes of command, environment and labels`);
+  }
+  return config;
 }
 
 /** As docker has it, a name without a value is one that only the host could give: it is left out. */
@@ -63,6 +75,10 @@ function environment(list: readonly string[], name: string): Record<string, stri
     const at = variable.indexOf('=');
     return at > 0 ? [[variable.slice(0, at), variable.slice(at + 1)]] : [];
   });
+  const unsafe = pairs.find(([variable]) => !isSafeKey(variable));
+  if (unsafe) {
+    throw refused(name, `its environment has a variable ${unsafe[0]}, which no record of a VM may have`);
+  }
   if (Buffer.byteLength(JSON.stringify(pairs)) > MAX_ENV_BYTES) {
     throw refused(name, `its environment has over ${MAX_ENV_BYTES} bytes`);
   }
@@ -93,7 +109,7 @@ function wordsOf(value: unknown, key: string, name: string): readonly string[] |
 /** For people and filters alone: what is no text is left out. */
 function labelsOf(value: unknown): Record<string, string> {
   const pairs = Object.entries((value ?? {}) as object).filter(
-    ([, label]) => isText(label) && label.length <= MAX_LABEL_LENGTH,
+    ([name, label]) => name.length <= MAX_LABEL_NAME_LENGTH && isText(label) && label.length <= MAX_LABEL_LENGTH,
   );
   return Object.fromEntries(pairs.slice(0, MAX_LABELS).toSorted(([a], [b]) => (a < b ? -1 : 1))) as Record<
     string,

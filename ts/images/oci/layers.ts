@@ -187,6 +187,10 @@ function problemOf({ path, type, linkPath, sparse }: TarEntry): string | undefin
   if (path.startsWith('/') && !/^\/+$/.test(path)) {
     return 'a path from the root on';
   }
+  // The root as a link has led tools that unpack out of their folder (CVE-2021-29136).
+  if (!'05'.includes(type) && parts.every((part) => part === '' || part === '.')) {
+    return 'in place of its root folder';
+  }
   if (parts.includes('..') || (type === '1' && linkPath.split('/').includes('..'))) {
     return 'which leads out of the image';
   }

@@ -26,8 +26,9 @@ export class TarScanner {
   #padding = 0;
   /** An extended header that is being gathered. */
   #extended: { type: string; data: Buffer[]; left: number } | undefined;
-  /** What extended headers say of the next member. */
+  /** What extended headers say of the next member, and how much they are. */
   #next: Record<string, string> = {};
+  #extendedBytes = 0;
   #ended = false;
 
   constructor(onEntry: (entry: TarEntry) => void) {
@@ -82,8 +83,10 @@ export class TarScanner {
     const type = header[156] === 0 ? '0' : String.fromCharCode(header[156] as number);
     const size = numberAt(header, 124, 12);
     if ('xgLK'.includes(type)) {
-      if (size > MAX_EXTENDED_BYTES) {
-        throw new Error(`an extended header has ${size} bytes`);
+      // There may be any number of them in front of one member, and small ones are no better than large ones.
+      this.#extendedBytes += size + BLOCK;
+      if (this.#extendedBytes > MAX_EXTENDED_BYTES) {
+        throw new Error(`the extended headers of a member have ${this.#extendedBytes} bytes`);
       }
       this.#extended = { type, data: [], left: size };
       this.#padding = paddingOf(size);
@@ -92,6 +95,7 @@ export class TarScanner {
     }
     const said = this.#next;
     this.#next = {};
+    this.#extendedBytes = 0;
     const real = said.size === undefined ? size : Number(said.size);
     if (!Number.isSafeInteger(real) || real < 0) {
       throw new Error('a member has no size');

@@ -27,16 +27,13 @@ export async function makePassingFolder(path: string): Promise<string> {
 
 /**
  * Removes a directory whole: nobody sees a part of it under its name. Links in it are not followed, and where something is mounted in
- * it, it stays. @throws SmartVMError CLEANUP_FAILED
+ * it, it stays.
+ * @param runtimeRoot what it is in, however deep: there whoever finds half of it knows that it is to go
+ * @throws SmartVMError CLEANUP_FAILED
  */
-export async function removeDirectory(path: string): Promise<void> {
-  const [mount] = await mountsBelow(path);
-  if (mount !== undefined) {
-    throw new SmartVMError('CLEANUP_FAILED', `${path} stays: something is mounted on ${mount}; unmount it`, {
-      details: { path, mount },
-    });
-  }
-  const gone = join(dirname(path), await passingName('gone'));
+export async function removeDirectory(path: string, runtimeRoot: string = dirname(path)): Promise<void> {
+  await assertNotMounted(path);
+  const gone = join(runtimeRoot, await passingName('gone'));
   try {
     await rename(path, gone);
   } catch (error) {
@@ -46,6 +43,16 @@ export async function removeDirectory(path: string): Promise<void> {
     throw error;
   }
   await rm(gone, { recursive: true, force: true });
+}
+
+/** @throws SmartVMError CLEANUP_FAILED where something is mounted on a directory or in it */
+export async function assertNotMounted(path: string): Promise<void> {
+  const [mount] = await mountsBelow(path);
+  if (mount !== undefined) {
+    throw new SmartVMError('CLEANUP_FAILED', `${path} stays: something is mounted on ${mount}; unmount it`, {
+      details: { path, mount },
+    });
+  }
 }
 
 /** Those in a runtime directory whose program has died. */

@@ -1,11 +1,12 @@
 import { rm } from 'node:fs/promises';
 import { SmartVMError } from '../../errors.js';
+import { endedAt, hasGivenBack, staysExited } from './exited.js';
 import { deadLeases } from './leases.js';
 import { mountsBelow } from './mounts.js';
 import { deadNames } from './names.js';
 import { deadAttachments, deadNetworkLeases } from './network-remnants.js';
 import { abandonedFolders } from './passing-folder.js';
-import { lockReclaim, reclaimLocked } from './reclaim.js';
+import { type Extent, lockReclaim, reclaimLocked } from './reclaim.js';
 import { type Remnant, remnantsOf } from './remnants.js';
 import { type RecordEntry, scanRecords, type UnreadableEntry } from './scan.js';
 import { standingOf } from './standing.js';
@@ -13,6 +14,8 @@ import { standingOf } from './standing.js';
 export interface PruneOptions {
   /** Only says what would be undone. Default false. */
   dryRun?: boolean | undefined;
+  /** Exited VMs that ended later stay to be read. Default: none does. */
+  exitedBefore?: Date | undefined;
 }
 
 /** Something that a dead VM had, or a program that died in the middle of making or removing one. */
@@ -25,6 +28,8 @@ export interface PrunedThing {
 export interface PrunedVm {
   readonly id: string;
   readonly path: string;
+  /** Whether it had ended by itself, and stayed to be read: its console and how it ended go with it. */
+  readonly exited: boolean;
   /** In the order in which they are undone. */
   readonly things: readonly PrunedThing[];
   /** CLEANUP_FAILED: some of it is left, and is tried again by the next. */
@@ -39,9 +44,17 @@ export interface PruneReport {
   readonly unreadable: readonly UnreadableEntry[];
 }
 
-/** Undoes what dead VMs have left below a runtime directory, and the leases that nobody holds. */
-export async function prune(runtimeRoot: string, { dryRun = false }: PruneOptions = {}): Promise<PruneReport> {
-  const { vms, others, unreadable } = await pruneDirectories(runtimeRoot, dryRun);
+/**
+ * Undoes what dead VMs have left below a runtime directory, exited ones with all that can be read of them, and the leases that nobody
+ * holds.
+ */
+export async function prune(
+  runtimeRoot: string,
+  { dryRun = false, exitedBefore }: PruneOptions = {},
+): Promise<PruneReport> {
+  const extentOf = async (entry: RecordEntry): Promise<Extent> =>
+    exitedBefore && (await endedAt(entry)) >= exitedBefore.getTime() ? 'holdings' : 'all';
+  const { vms, others, unreadable } = await pruneDirectories(runtimeRoot, extentOf, dryRun);
   // Those of the VMs are gone with them, or in their lists.
   const known = new Set(vms.flatMap(({ things }) => things.map(nameOf)));
   const dead = [...(await deadLeases()), ...(await deadNetworkLeases()), ...(await deadNames(runtimeRoot))];
@@ -52,11 +65,23 @@ export async function prune(runtimeRoot: string, { dryRun = false }: PruneOption
   return { vms, others: [...others, ...leases.map(plain)], unreadable };
 }
 
-/** As {@link prune}, without the leases, which whoever needs one takes from the dead. When there is nothing, it costs a look. */
-export async function pruneDirectories(runtimeRoot: string, dryRun = false): Promise<PruneReport> {
-  const { records, unreadable } = await scanRecords(runtimeRoot);
+/**
+ * As {@link prune}, without the leases, which whoever needs one takes from the dead, and without that of exited VMs which can be read.
+ * When there is nothing, it costs a look.
+ */
+export async function sweep(runtimeRoot: string): Promise<PruneReport> {
+  return await pruneDirectories(runtimeRoot, async () => 'holdings');
+}
+
+async function pruneDirectories(
+  runtimeRoot: string,
+  extentOf: (entry: RecordEntry) => Promise<Extent>,
+  dryRun = false,
+): Promise<PruneReport> {
+  const { records: all, unreadable } = await scanRecords(runtimeRoot);
+  const records = await toLookAt(all, extentOf);
   const standings = await Promise.all(records.map(({ runtimeDir, record }) => standingOf(runtimeDir, record)));
-  const dead = records.filter((_entry, index) => standings[index] === 'dead');
+  const dead = records.filter((_record, index) => standings[index] === 'dead');
   const abandoned = await abandonedFolders(runtimeRoot);
   const attachments = await deadAttachments();
   if (dryRun || dead.length + abandoned.length + attachments.length === 0) {
@@ -87,14 +112,30 @@ function notOf(vms: readonly PrunedVm[], things: readonly PrunedThing[]): Pruned
   return things.filter((thing) => !known.has(nameOf(thing)));
 }
 
-async function plan({ runtimeDir, record }: RecordEntry): Promise<PrunedVm> {
-  return { id: record.id, path: runtimeDir, things: (await remnantsOf(runtimeDir, record)).map(plain) };
+type Candidate = RecordEntry & { readonly extent: Extent };
+
+/** Without those that stay as they are: there may be many. */
+async function toLookAt(
+  entries: readonly RecordEntry[],
+  extentOf: (entry: RecordEntry) => Promise<Extent>,
+): Promise<Candidate[]> {
+  const candidates = await Promise.all(entries.map(async (entry) => ({ ...entry, extent: await extentOf(entry) })));
+  return candidates.filter(({ runtimeDir, extent }) => extent === 'all' || !hasGivenBack(runtimeDir));
 }
 
-async function undo({ runtimeDir, record }: RecordEntry): Promise<PrunedVm> {
-  const vm = { id: record.id, path: runtimeDir };
+async function plan(candidate: Candidate): Promise<PrunedVm> {
+  const { runtimeDir, record, extent } = candidate;
+  const exited = await staysExited(candidate);
+  const things = (await remnantsOf(candidate, exited && extent === 'holdings')).map(plain);
+  return { id: record.id, path: runtimeDir, exited: exited && extent === 'all', things };
+}
+
+async function undo(candidate: Candidate): Promise<PrunedVm> {
+  const { runtimeDir, record, extent } = candidate;
+  const exited = extent === 'all' && (await staysExited(candidate));
+  const vm = { id: record.id, path: runtimeDir, exited };
   try {
-    return { ...vm, things: (await reclaimLocked(runtimeDir, record)).map(plain) };
+    return { ...vm, things: (await reclaimLocked(runtimeDir, record, extent)).map(plain) };
   } catch (error) {
     if (error instanceof SmartVMError) {
       return { ...vm, things: [], error };

@@ -3,6 +3,7 @@ import { SmartVMError } from '../../errors.js';
 import { delay } from '../../util/deadline.js';
 import { type FileLock, lockFile } from '../../util/file-lock.js';
 import { isAlive, isSameProcess } from '../../util/process-identity.js';
+import { staysExited } from './exited.js';
 import { leasesOf } from './leases.js';
 import { nameLeftBy } from './names.js';
 import { networkLeftBy } from './network-remnants.js';
@@ -15,6 +16,9 @@ const OWNER_MS = 10_000;
 const POLL_MS = 10;
 const LOCK = '.reclaim.lock';
 
+/** Of a dead VM. `holdings`: one that stays to be read gives back all else; others, and with `all` every one, are removed whole. */
+export type Extent = 'all' | 'holdings';
+
 /** Waits for the right to reclaim in a runtime directory, which one program at a time has. */
 export async function lockReclaim(runtimeRoot: string): Promise<FileLock> {
   return await lockFile(join(runtimeRoot, LOCK));
@@ -26,23 +30,23 @@ export async function lockReclaim(runtimeRoot: string): Promise<FileLock> {
  * @returns what was undone
  * @throws SmartVMError CLEANUP_FAILED: what could not be undone, and the record of it, stay for the next try
  */
-export async function reclaim(runtimeDir: string, record: VmRecord): Promise<Remnant[]> {
+export async function reclaim(runtimeDir: string, record: VmRecord, extent?: Extent): Promise<Remnant[]> {
   await using _lock = await lockReclaim(dirname(runtimeDir));
-  return await reclaimLocked(runtimeDir, record);
+  return await reclaimLocked(runtimeDir, record, extent);
 }
 
 /**
  * As {@link reclaim}, for a VM whose end this program has seen. Where the program that made it lives, and the VM was its own, that does
  * it, and this waits for it.
  */
-export async function reclaimEnded(runtimeDir: string, record: VmRecord): Promise<void> {
+export async function reclaimEnded(runtimeDir: string, record: VmRecord, extent: Extent): Promise<void> {
   for (const deadline = performance.now() + OWNER_MS; ; await delay(POLL_MS)) {
     const now = await readRecord(runtimeDir, record.id).catch(() => undefined);
     if (!now || !isSameVm(now, record)) {
       break;
     }
     if ((await standingOf(runtimeDir, now)) !== 'owned') {
-      await reclaim(runtimeDir, now);
+      await reclaim(runtimeDir, now, extent);
       return;
     }
     if (performance.now() > deadline) {
@@ -61,12 +65,13 @@ export async function reclaimEnded(runtimeDir: string, record: VmRecord): Promis
 }
 
 /** As {@link reclaim}, by who has the lock. */
-export async function reclaimLocked(runtimeDir: string, known: VmRecord): Promise<Remnant[]> {
+export async function reclaimLocked(runtimeDir: string, known: VmRecord, extent: Extent = 'all'): Promise<Remnant[]> {
   const record = await readRecord(runtimeDir, known.id).catch(() => undefined);
   if (!record || !isSameVm(record, known) || (await standingOf(runtimeDir, record)) !== 'dead') {
     return [];
   }
-  const remnants = await remnantsOf(runtimeDir, record);
+  const entry = { runtimeDir, record };
+  const remnants = await remnantsOf(entry, extent === 'holdings' && (await staysExited(entry)));
   const errors: unknown[] = [];
   for (const remnant of remnants) {
     if (remnant.kind !== 'directory' || errors.length === 0) {

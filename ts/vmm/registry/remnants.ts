@@ -8,6 +8,8 @@ import type { Holder } from '../../util/holder.js';
 import { currentBootId } from '../../util/process-identity.js';
 import { run } from '../../util/run.js';
 import { cgroupsNamed, removeCgroup } from '../jail/cgroups.js';
+import { vmmFolder } from '../vm-folder.js';
+import { giveBackFiles, hasGivenBack } from './exited.js';
 import { leasesOf } from './leases.js';
 import { mountsBelow } from './mounts.js';
 import { nameLeftBy } from './names.js';
@@ -15,6 +17,7 @@ import { networkLeftBy } from './network-remnants.js';
 import { removeDirectory } from './passing-folder.js';
 import { endLeft, processesLeft } from './processes.js';
 import type { Journal, VmRecord } from './record.js';
+import type { RecordEntry } from './scan.js';
 import { journaledFolders } from './snapshot-journal.js';
 
 /** Something of a VM that is still there, and how it is undone. */
@@ -31,8 +34,22 @@ const POLL_MS = 5;
 /**
  * What is left of a dead VM, in the order in which it is undone: each is proven to be the VM's, whatever has its name by now. After a
  * reboot there are only files. The directory comes last, for it is what tells of the rest.
+ * @param stays whether the VM stays to be read, and only gives back what is big or scarce
  */
-export async function remnantsOf(runtimeDir: string, record: VmRecord): Promise<Remnant[]> {
+export async function remnantsOf({ runtimeDir, record }: RecordEntry, stays = false): Promise<Remnant[]> {
+  const rest = existsSync(runtimeDir) && !(stays && hasGivenBack(runtimeDir)) ? [directoryOf(runtimeDir, stays)] : [];
+  // What it had of the host is by now others', whatever its journal says.
+  return hasGivenBack(runtimeDir) ? rest : [...(await holdingsOf(runtimeDir, record)), ...rest];
+}
+
+function directoryOf(runtimeDir: string, stays: boolean): Remnant {
+  return stays
+    ? { kind: 'directory', name: vmmFolder(runtimeDir), remove: () => giveBackFiles(runtimeDir) }
+    : { kind: 'directory', name: runtimeDir, remove: () => removeDirectory(runtimeDir) };
+}
+
+/** What it has of the host outside its directory. */
+async function holdingsOf(runtimeDir: string, record: VmRecord): Promise<Remnant[]> {
   const { id, owner, journal } = record;
   const holder = { id, runtimeDir, owner };
   const sameBoot = owner.bootId === (await currentBootId());
@@ -47,9 +64,6 @@ export async function remnantsOf(runtimeDir: string, record: VmRecord): Promise<
     ...(await networkLeftBy(holder)),
     ...(await leasesOf(holder)),
     ...(await nameLeftBy(runtimeDir, record)),
-    ...(existsSync(runtimeDir)
-      ? [{ kind: 'directory', name: runtimeDir, remove: () => removeDirectory(runtimeDir) } as const]
-      : []),
   ];
 }
 

@@ -19,6 +19,8 @@ const LIST: VmList = {
     await vm('other', 'db'),
     await vm('old-1', 'cron', 'exited'),
     await vm('old-2', 'cron'),
+    await vm('ended-2', 'job', 'exited'),
+    await vm('ended-1', 'job', 'exited'),
     await vm('web-1'),
   ],
   unreadable: [{ id: 'odd', path: '/run/odd', problem: 'newer', message: 'it is of version 9' }],
@@ -39,6 +41,7 @@ describe('findVm', () => {
     ['a name, before the beginning of an id', 'web', 'vm-1'],
     ['the beginning of an id that one has', 'oth', 'other'],
     ['of a name the one that lives', 'cron', 'old-2'],
+    ['of a name that none has who lives, the last', 'job', 'ended-2'],
   ])('finds by %s', (_what, reference, id) => {
     expect(findVm(LIST, reference).id).toBe(id);
   });

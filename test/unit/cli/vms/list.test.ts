@@ -55,6 +55,14 @@ describe('listVms', () => {
     expect(list().vms.map((vm) => vm.status)).toEqual([status]);
   });
 
+  test.each([
+    ['that outlived its program', true, 'keeper-lost'],
+    ['of a program that is dead', false, undefined],
+  ])('of a VM %s and has no word of its end, says what can be told', async (_what, detached, reason) => {
+    await plant('vm-1', { owner: dead, detached, ...keptBy(dead) });
+    expect(list().vms.map(({ exit }) => exit?.reason)).toEqual([reason]);
+  });
+
   test('is by age, the newest first, and leaves out what is no directory of a VM', async () => {
     await plant('b', { createdAt: '2026-01-01T00:00:00.000Z' });
     await plant('c', { createdAt: '2026-01-03T00:00:00.000Z' });

@@ -38,7 +38,7 @@ describe('a row of ps', () => {
     expect([image(true)?.length, image(false)]).toEqual([32, IMAGE]);
   });
 
-  test('an exit code of which nobody knows is null', () => {
-    expect(exitCodeOf(exit({ exitCode: null, signal: null, reason: 'keeper-lost' }))).toBe(null);
+  test('the exit code of a VM whose keeper was killed is that of its VMM, which died with it', () => {
+    expect(exitCodeOf(exit({ exitCode: null, signal: null, reason: 'keeper-lost' }))).toBe(137);
   });
 });

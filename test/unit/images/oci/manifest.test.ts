@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { imageCommand } from '../../../../ts/config/image-config.js';
 import { parseConfig } from '../../../../ts/images/oci/config.js';
 import { chooseForPlatform, isIndex, parseManifest } from '../../../../ts/images/oci/manifest.js';
+import { MAX_RECORD_BYTES } from '../../../../ts/vmm/registry/record.js';
 
 const digest = (digit: string) => `sha256:${digit.repeat(64)}`;
 const json = (value: unknown) => Buffer.from(JSON.stringify(value));
@@ -99,9 +100,28 @@ describe("an image's configuration", () => {
     [{}, { architecture: 'arm64' }, 'it is for linux/arm64'],
     [{}, { os: 'windows' }, 'it is for windows'],
     [{}, { rootfs: { diff_ids: ['x'] } }, 'does not name its layers'],
+    [{ Env: ['__proto__=1'] }, {}, 'a variable __proto__'],
+    [{ Env: ['constructor=1'] }, {}, 'a variable constructor'],
   ])('%j with %j is refused', (config, more, words) => {
     expect(() => parse(config, more)).toThrow(refused(words));
   });
+});
+
+it('is never more than the record of a VM has room for', () => {
+  const many = (count: number, entry: (index: number) => [string, unknown]) =>
+    Object.fromEntries(Array.from({ length: count }, (_, index) => entry(index)));
+  const hostile = {
+    ExposedPorts: many(99_999, (index) => [`${index}/x`, {}]),
+    Labels: { ...many(200, (index) => [`l${index}`, '\u0001'.repeat(400)]), ['k'.repeat(1 << 20)]: 'v' },
+  };
+  const rootfs = { diff_ids: [] };
+  const { config } = parseConfig(json({ rootfs, config: hostile }), 'x86_64', 'a');
+  expect(Buffer.byteLength(JSON.stringify(config, undefined, 2))).toBeLessThan(MAX_RECORD_BYTES / 2);
+  const words = Array(30_000).fill('');
+  const large = { rootfs, config: { Cmd: words, Entrypoint: words } };
+  expect(() => parseConfig(json(large), 'x86_64', 'a')).toThrow(refused('its configuration has over'));
+  expect(config.exposedPorts).toHaveLength(256);
+  expect(Object.keys(config.labels ?? {}).every((name) => name.length < 10)).toBe(true);
 });
 
 describe("an image's own command", () => {

@@ -74,4 +74,21 @@ describe('TarScanner', () => {
     damaged.write('999', 512);
     expect(() => scan(damaged)).toThrow('an extended header is damaged');
   });
+
+  it('gathers no endless headers in front of a member', () => {
+    const scanner = new TarScanner(() => undefined);
+    const one = (index: number) =>
+      tarArchive([{ name: 'pax', type: 'x', data: paxOf(`key${index}`, 'v'.repeat(1000)) }]).subarray(0, -1024);
+    const feed = () => {
+      for (let index = 0; index < 10_000; index++) {
+        scanner.write(one(index));
+      }
+    };
+    expect(feed).toThrow('the extended headers of a member have');
+  });
 });
+
+function paxOf(key: string, value: string): string {
+  const rest = ` ${key}=${value}\n`;
+  return `${rest.length + 4}${rest}`;
+}

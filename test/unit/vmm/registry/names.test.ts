@@ -25,7 +25,7 @@ afterEach(async () => {
 /** Makes the directory of a VM of this program that has the name, or what the record says. */
 async function plant(id: string, part: Partial<VmRecord> = {}): Promise<string> {
   const path = scratch.file('run', id);
-  await mkdir(path, { mode: 0o700, recursive: true });
+  await mkdir(join(path, 'vmm'), { mode: 0o700, recursive: true });
   await writeFile(join(path, 'vm.json'), renderRecord(await sampleRecord({ id, name: 'web', ...part })));
   return path;
 }

@@ -36,7 +36,7 @@ afterEach(async () => {
 /** The directory of a VM whose program is dead. */
 async function plant(id: string, part: Partial<VmRecord> = {}): Promise<string> {
   const path = scratch.file('run', id);
-  await mkdir(path, { mode: 0o700 });
+  await mkdir(join(path, 'vmm'), { recursive: true, mode: 0o700 });
   await writeFile(join(path, 'vm.json'), renderRecord(await sampleRecord({ id, owner, ...part })));
   return path;
 }
