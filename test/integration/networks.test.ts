@@ -16,14 +16,21 @@ describe.runIf(isRoot)(`networks${isRoot ? '' : ' (need root)'}`, () => {
     await host[Symbol.asyncDispose]();
   });
 
-  const leases = async () => (await readdir(host.scratch.file('run', '.leases', 'network'))).filter((n) => n !== '.lock');
+  const leases = async () =>
+    (await readdir(host.scratch.file('run', '.leases', 'network'))).filter((n) => n !== '.lock');
 
   test('a VM gets a TAP on the bridge with rules, and the last one takes all of it away', async () => {
     const program = host.networker();
     const one = await program.attach('one');
-    expect(one).toMatchObject({ network: 'default', prefixes: { ipv4: 24, ipv6: 64 }, gateways: { ipv4: '172.30.0.1' } });
+    expect(one).toMatchObject({
+      network: 'default',
+      prefixes: { ipv4: 24, ipv6: 64 },
+      gateways: { ipv4: '172.30.0.1' },
+    });
     expect(host.links()).toEqual(['svbr0', one.tapName]);
-    expect(host.run('ip', '-details', 'link', 'show', one.tapName)).toMatch(/master svbr0[\s\S]*vnet_hdr on[\s\S]*isolated on/);
+    expect(host.run('ip', '-details', 'link', 'show', one.tapName)).toMatch(
+      /master svbr0[\s\S]*vnet_hdr on[\s\S]*isolated on/,
+    );
     expect(host.run('nft', 'list', 'ruleset')).toContain(`"${one.tapName}" . ${one.mac} . ${one.ipv4}`);
     expect(host.run('sysctl', '-n', 'net.ipv4.ip_forward').trim()).toBe('1');
     await program.attach('two');
@@ -152,7 +159,13 @@ describe.runIf(isRoot)(`networks${isRoot ? '' : ' (need root)'}`, () => {
     host.run('ip', 'link', 'add', 'lan0', 'address', '02:00:00:00:00:01', 'type', 'bridge');
     before = host.state();
     const program = host.networker();
-    const options = { name: 'lan', mode: 'bridge', bridge: 'lan0', ipv4: '192.168.7.0/24', gateway: '192.168.7.254' } as const;
+    const options = {
+      name: 'lan',
+      mode: 'bridge',
+      bridge: 'lan0',
+      ipv4: '192.168.7.0/24',
+      gateway: '192.168.7.254',
+    } as const;
     await program.call({ call: 'create', options: { ...options, ipv6: null } });
     const one = await program.attach('one', { network: 'lan' });
     expect(one).toMatchObject({ gateways: { ipv4: '192.168.7.254' } });
