@@ -3,15 +3,17 @@ import type { NetworkDefinition, NetworkRequest } from '../config/network.js';
 import type { PublishedPort } from '../config/publish.js';
 import { SmartVMError } from '../errors.js';
 import type { Holder } from '../util/holder.js';
+import { lockLeases } from '../util/leases.js';
 import { currentProcess } from '../util/process-identity.js';
 import { NetworkConnection } from './connection.js';
 import { DefinitionStore, type NetworkOptions } from './definition-store.js';
 import { builtInNetworks, DEFAULT_NETWORK } from './definitions.js';
-import { changeRules, reconcile } from './fabric.js';
-import { type AttachmentRecord, makeHostFolders, readActive, readAttachments } from './host-state.js';
+import { reconcile } from './fabric.js';
+import { type AttachmentRecord, hostFolders, makeHostFolders, readActive, readAttachments } from './host-state.js';
 import { NetworkLeases } from './leases.js';
 import { MODES } from './modes/modes.js';
-import { deadAttachments } from './remnants.js';
+import { undoDead } from './remnants.js';
+import { changeRules } from './rules.js';
 
 export interface NetworksOptions {
   /** Where definitions are kept. */
@@ -102,7 +104,7 @@ export class Networks {
     const leases = new NetworkLeases(holder, {
       isHeld: this.#options.isHeld,
       reclaimable: async (names) => {
-        await this.#undoDead(); // whose interfaces and rules have these addresses still
+        await undoDead(this.#options.isHeld); // whose interfaces and rules have these addresses still
         return names;
       },
       signal,
@@ -126,15 +128,10 @@ export class Networks {
    * @throws SmartVMError NETWORK_UNSUPPORTED, VM_NOT_FOUND for a VM without such an interface
    */
   async change(vm: Pick<Holder, 'id' | 'runtimeDir'>, ifaceId: string, change: AttachmentChange): Promise<void> {
-    const records = await readAttachments();
-    const record = records.find(
-      ({ holder, attachment }) =>
-        holder.id === vm.id && holder.runtimeDir === vm.runtimeDir && attachment.ifaceId === ifaceId,
-    );
-    if (!record) {
+    const find = async () => (await this.attachmentsOf(vm)).find(({ attachment }) => attachment.ifaceId === ifaceId);
+    if (!(await changeRules(find, change))) {
       throw new SmartVMError('VM_NOT_FOUND', `no VM ${vm.id} has an interface ${ifaceId} in a network`);
     }
-    await changeRules(record, { ...record, ...change });
   }
 
   /** What a VM has in networks, by its interfaces. */
@@ -146,13 +143,13 @@ export class Networks {
   /** Makes again what others have taken away of the networks that are up: bridges, addresses, rules. */
   async reconcile(): Promise<void> {
     await this.#undoDead();
-    await reconcile({ id: 'reconcile', runtimeDir: '', owner: await currentProcess() });
+    await reconcile();
   }
 
   async #undoDead(): Promise<void> {
-    for (const { remove } of await deadAttachments(this.#options.isHeld)) {
-      await remove();
-    }
+    await makeHostFolders();
+    await using _lock = await lockLeases(hostFolders().leases);
+    await undoDead(this.#options.isHeld);
   }
 
   async #plan(
