@@ -13,7 +13,7 @@ describe.skipIf(process.getuid?.() !== 0)('guests in networks', { timeout: 120_0
   beforeAll(async () => {
     lab = await GuestLab.open();
     before = await lab.traces();
-    one = await lab.call('launch', { ...GUEST, id: 'one', publish: ['8080:80', '127.0.0.1:0:80'] });
+    one = await lab.call('launch', { ...GUEST, id: 'one', publish: ['8080:80', '127.0.0.1:0:80', '8053:53/udp'] });
     two = await lab.call('launch', { ...GUEST, id: 'two', egress: 'none' });
   }, BOOT_TIMEOUT_MS);
 
@@ -74,13 +74,29 @@ describe.skipIf(process.getuid?.() !== 0)('guests in networks', { timeout: 120_0
     );
     expect(await lab.fromOutside(`http://${OUTSIDE.ipv4}:8080/`)).toBe('hello from one');
     expect(await lab.fromOutside(`http://[${OUTSIDE.ipv6}]:8080/`)).toBe('hello from one');
+    const [, loopback] = one?.published ?? [];
+    for (const address of ['127.0.0.1:8080', '[::1]:8080', `127.0.0.1:${loopback?.hostPort}`, `${OUTSIDE.ipv4}:8080`]) {
+      expect([address, await lab.fromHost(`http://${address}/`)]).toEqual([address, 'hello from one']);
+    }
+    expect(await lab.fromOutside(`http://${OUTSIDE.ipv4}:${loopback?.hostPort}/`)).toBe('ECONNREFUSED');
+  });
+
+  it('serve datagrams by a port of the host, to clients outside and on the host', async () => {
+    const server = `perl -MIO::Socket::IP -e '$s = IO::Socket::IP->new(LocalPort => 53, Proto => "udp", LocalHost => "::", V6Only => 0) or die; print "up\n"; close STDOUT; while ($s->recv($x, 999)) { $s->send("hello $x") }'`;
+    await lab.sh('one', `coproc ${server}; read -r up <&"\${COPROC[0]}"; disown`);
+    for (const address of [OUTSIDE.ipv4, OUTSIDE.ipv6]) {
+      expect(await lab.datagram('client', address, 8053)).toBe('hello word');
+    }
+    for (const address of ['127.0.0.1', '::1', OUTSIDE.ipv4]) {
+      expect([address, await lab.datagram('host', address, 8053)]).toEqual([address, 'hello word']);
+    }
   });
 
   it('are told of on the command line', async () => {
     const port = one?.published[1]?.hostPort;
     expect(port).toBeGreaterThan(0);
     expect(await lab.smartvm('ps', '--format', '{{.ID}} {{.Ports}}')).toContain(
-      `one 8080->80/tcp, 127.0.0.1:${port}->80/tcp`,
+      `one 8080->80/tcp, 127.0.0.1:${port}->80/tcp, 8053->53/udp`,
     );
     const [inspected] = JSON.parse(await lab.smartvm('inspect', 'two')) as { networks: object[] }[];
     expect(inspected?.networks).toMatchObject([{ network: 'default', ifaceId: 'eth0', ipv4: two?.addresses[0] }]);

@@ -90,6 +90,16 @@ export class GuestLab implements AsyncDisposable {
     return (await this.in('client', process.execPath, INTERNET_PROGRAM, 'dial', url)).trim().replace('::ffff:', '');
   }
 
+  /** What the host itself gets from a URL. */
+  async fromHost(url: string): Promise<string> {
+    return (await this.in('host', process.execPath, INTERNET_PROGRAM, 'dial', url)).trim();
+  }
+
+  /** The answer to a datagram that says `word`. */
+  async datagram(namespace: string, address: string, port: number): Promise<string> {
+    return (await this.in(namespace, process.execPath, INTERNET_PROGRAM, 'ask', address, `${port}`)).trim();
+  }
+
   /** Runs a tool in one of the namespaces: `host`, `internet`, `client`. */
   async in(namespace: string, tool: string, ...args: string[]): Promise<string> {
     return (await run('ip', ['netns', 'exec', this.#namespace(namespace), tool, ...args])).toString();

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { NetworkDefinition, NetworkRequest } from '../config/network.js';
-import type { PublishedPort } from '../config/publish.js';
+import { overlap, type PublishedPort } from '../config/publish.js';
 import { SmartVMError } from '../errors.js';
 import type { Holder } from '../util/holder.js';
 import { lockLeases } from '../util/leases.js';
@@ -112,11 +112,13 @@ export class Networks {
     try {
       const records: AttachmentRecord[] = [];
       for (const [index, request] of requests.entries()) {
-        const record = await this.#plan(request, index, leases, holder, index === 0 ? ports : []);
+        const record = await this.#plan(request, index, leases, holder, ports.length > 0);
         records.push(...(record ? [record] : []));
       }
       assertTogether(records);
-      return new NetworkConnection(records, leases);
+      return new NetworkConnection(records, leases, ports, (ifaceId, bound) =>
+        this.change(vm, ifaceId, { ports: bound }),
+      );
     } catch (error) {
       await leases.release();
       throw error;
@@ -124,10 +126,12 @@ export class Networks {
   }
 
   /**
-   * Changes policy or ports of an interface of a VM that runs, whatever program it is of.
+   * Changes policy or ports of an interface of a VM that runs, whatever program it is of. The ports are bound already, by who lives as
+   * long as the VM.
    * @throws SmartVMError NETWORK_UNSUPPORTED, VM_NOT_FOUND for a VM without such an interface
    */
   async change(vm: Pick<Holder, 'id' | 'runtimeDir'>, ifaceId: string, change: AttachmentChange): Promise<void> {
+    await this.#makeRoom(change.ports ?? []);
     const find = async () => (await this.attachmentsOf(vm)).find(({ attachment }) => attachment.ifaceId === ifaceId);
     if (!(await changeRules(find, change))) {
       throw new SmartVMError('VM_NOT_FOUND', `no VM ${vm.id} has an interface ${ifaceId} in a network`);
@@ -146,6 +150,14 @@ export class Networks {
     await reconcile();
   }
 
+  /** Who has bound a port has it: another VM that is on record with it is dead. */
+  async #makeRoom(ports: readonly PublishedPort[]): Promise<void> {
+    const taken = ports.length === 0 ? [] : (await readAttachments()).flatMap((record) => record.ports);
+    if (taken.some((one) => ports.some((other) => overlap(one, other)))) {
+      await this.#undoDead();
+    }
+  }
+
   async #undoDead(): Promise<void> {
     await makeHostFolders();
     await using _lock = await lockLeases(hostFolders().leases);
@@ -157,7 +169,7 @@ export class Networks {
     index: number,
     leases: NetworkLeases,
     holder: Holder,
-    ports: readonly PublishedPort[],
+    publishes: boolean,
   ): Promise<AttachmentRecord | undefined> {
     const { network = DEFAULT_NETWORK, ifaceId = `eth${index}`, multiQueue = false } = request;
     const definition = await this.#store.get(network);
@@ -166,7 +178,7 @@ export class Networks {
     if (!strategy.hasInterface) {
       return undefined;
     }
-    if (!strategy.isOfHost && (Array.isArray(egress) || ports.length > 0)) {
+    if (!strategy.isOfHost && (Array.isArray(egress) || (publishes && index === 0))) {
       throw new SmartVMError(
         'NETWORK_UNSUPPORTED',
         `the network ${network} has neither rules nor published ports: its egress is 'none' or 'internet'; use one of mode 'nat'`,
@@ -174,7 +186,7 @@ export class Networks {
       );
     }
     const plan = await strategy.plan({ definition, request, ifaceId, leases });
-    return { version: 1, holder, definition, ...plan, egress, ports, multiQueue };
+    return { version: 1, holder, definition, ...plan, egress, ports: [], multiQueue };
   }
 }
 

@@ -18,8 +18,12 @@ import { reconcile } from './policy/sweep.js';
 /** Runs commands in one transaction; where the tables are not as they should be, all that is known of the host's VMs is put in. */
 export async function putRules(commands: readonly NftCommand[], signal?: AbortSignal): Promise<void> {
   if ((await tryNft(commands, signal)) !== 'done') {
-    // Of several programs that find it so, one after the other: each puts in what it knows of all.
-    await withFabricLock(() => rebuildRules(signal), signal);
+    await withFabricLock(async () => {
+      // Of several that find it so, the first puts in what it knows of all.
+      if ((await tryNft(commands, signal)) !== 'done') {
+        await rebuildRules(signal);
+      }
+    }, signal);
   }
 }
 
