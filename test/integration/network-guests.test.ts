@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GuestLab, HOST, METADATA, OUTSIDE, PRIVATE, WEB } from '../support/guest-lab.js';
+import { until } from '../support/leftovers.js';
 
 /** Debian's modules and programs, once, and two guests of it that nobody accelerates. */
 const BOOT_TIMEOUT_MS = 650_000;
@@ -55,6 +56,26 @@ describe.skipIf(process.getuid?.() !== 0)('guests in networks', { timeout: 120_0
     expect(await lab.web('one', address)).toBe('refused');
   });
 
+  it('are watched: what a policy refuses is told, and what somebody takes away is made again', async () => {
+    await lab.call('watch', 'one');
+    const seen = async () => JSON.stringify(await lab.call('events', 'one'));
+    await until(
+      async () => (await lab.web('one', METADATA, 81)) === 'refused' && (await seen()).includes(METADATA),
+      30_000,
+      'an event of what was refused',
+    );
+    expect(await lab.call('events', 'one')).toContainEqual(
+      expect.objectContaining({ type: 'denied', ifaceId: 'eth0', to: METADATA, protocol: 'tcp', port: 81 }),
+    );
+    const [counters] = await lab.call('counters', 'one');
+    expect(counters?.denied.packets).toBeGreaterThan(0);
+    expect(counters?.refused.map(({ to }) => to)).toContain(METADATA);
+    await lab.in('host', 'nft', 'flush', 'ruleset');
+    await until(async () => (await seen()).includes('repaired'), 30_000, 'the repair');
+    expect(await lab.web('one', WEB.ipv4)).toBe(`hello ${HOST.ipv4}`);
+    expect(await lab.web('one', METADATA)).toBe('refused');
+  });
+
   it('reach what a policy opens, from the moment on at which it is changed', async () => {
     expect([await lab.web('two', WEB.ipv4), await lab.web('two', WEB.ipv6)]).toEqual(['refused', 'refused']);
     await lab.call('setEgress', 'two', 'internet');
@@ -82,8 +103,11 @@ describe.skipIf(process.getuid?.() !== 0)('guests in networks', { timeout: 120_0
   });
 
   it('serve datagrams by a port of the host, to clients outside and on the host', async () => {
-    const server = `perl -MIO::Socket::IP -e '$s = IO::Socket::IP->new(LocalPort => 53, Proto => "udp", LocalHost => "::", V6Only => 0) or die; print "up\n"; close STDOUT; while ($s->recv($x, 999)) { $s->send("hello $x") }'`;
-    await lab.sh('one', `coproc ${server}; read -r up <&"\${COPROC[0]}"; disown`);
+    const server = `perl -MIO::Socket::IP -e '$s = IO::Socket::IP->new(LocalPort => 53, Proto => "udp", LocalHost => "::", V6Only => 0) or die; while ($s->recv($x, 999)) { $s->send("hello $x") }'`;
+    await lab.sh(
+      'one',
+      `setsid -f ${server} >/dev/null 2>&1 </dev/null; until grep -q ':0035 ' /proc/net/udp6; do sleep 0.1; done`,
+    );
     for (const address of [OUTSIDE.ipv4, OUTSIDE.ipv6]) {
       expect(await lab.datagram('client', address, 8053)).toBe('hello word');
     }

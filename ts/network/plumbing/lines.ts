@@ -1,5 +1,6 @@
 import type { NetworkAttachment, NetworkDefinition } from '../../config/network.js';
 import { digest, macFrom } from '../names.js';
+import { linkLocal } from '../policy/elements.js';
 import { poolOf } from '../subnet.js';
 import { aliasOf, ownerOf } from './alias.js';
 
@@ -22,7 +23,11 @@ export function bridgeUp({ bridge, ipv4, ipv6 }: NetworkDefinition, mtu: number)
     // A link that is up takes addresses of IPv6 without asking whether others have them.
     ...(ipv6 === undefined
       ? []
-      : [`addr replace ${poolOf(ipv6).gateway}/${poolOf(ipv6).range.prefix} dev ${bridge} nodad`]),
+      : [
+          `addr replace ${poolOf(ipv6).gateway}/${poolOf(ipv6).range.prefix} dev ${bridge} nodad`,
+          // By which the kernel asks for a guest's MAC where the packet is somebody else's.
+          `addr replace ${linkLocal(mac)}/64 dev ${bridge} nodad`,
+        ]),
   ];
 }
 
