@@ -31,7 +31,7 @@ export async function activate(definition: NetworkDefinition): Promise<void> {
     await writeActive(definition);
   }
   if (ownsBridge) {
-    await enableForwarding({ ipv6: definition.ipv6 !== undefined });
+    await enableForwarding({ ipv6: definition.ipv6 !== undefined, via: definition.via });
   }
 }
 

@@ -21,6 +21,7 @@ import { removeNft, tryNft } from './plumbing/nft.js';
 import { restoreForwarding } from './plumbing/sysctls.js';
 import { networkElements, withdrawNetwork } from './policy/ruleset.js';
 import { elementsAway, elementsOf, policyNetwork, putRules, rebuildRules } from './rules.js';
+import { routeVia, unrouteVia } from './via-routing.js';
 
 /** Another program may make or remove the bridge at the same moment. */
 const TRIES = 3;
@@ -38,7 +39,7 @@ export async function bringUp(record: AttachmentRecord, signal?: AbortSignal): P
   await whileFabricUnlocked(record.holder, signal);
   await activate(definition);
   const rules = [...networkElements(policyNetwork(definition)), ...elementsOf(record)];
-  await Promise.all([makeLinks(record, signal), putRules(rules, record.holder, signal)]);
+  await Promise.all([makeLinks(record, signal), putRules(rules, record.holder, signal), routeVia(definition, signal)]);
   await strategy.upInside?.(record, signal);
 }
 
@@ -78,6 +79,7 @@ export async function reconcile(holder: Holder): Promise<void> {
     await runIp(lines);
     const records = await readAttachments();
     await runIp(records.flatMap(portLines), { force: true });
+    await Promise.allSettled(active.map((definition) => routeVia(definition))); // where that interface is away, nothing leaves
     await rebuildRules();
   });
 }
@@ -123,6 +125,7 @@ async function deactivate(definition: NetworkDefinition, holder: Holder): Promis
     await forgetActive(definition.name);
     const lines = MODES[definition.mode].ownsBridge ? linkDown(definition.bridge) : [];
     await (lines.length > 0 ? runIp(lines, { force: true }) : undefined);
+    await unrouteVia(definition);
     if ((await readActive()).length > 0) {
       await tryNft(withdrawNetwork(policyNetwork(definition)));
       return;

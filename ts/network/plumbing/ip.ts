@@ -10,8 +10,8 @@ const NET_ADMIN = 1n << 12n;
  * @throws SmartVMError NET_ADMIN_MISSING, INTERFACE_TAKEN, INTERFACE_GONE, NETWORK_FAILED, TOOL_MISSING, CANCELED
  */
 export async function runIp(lines: readonly string[], options: IpOptions = {}): Promise<void> {
-  const { namespace, force = false, signal } = options;
-  const where = namespace === undefined ? [] : ['-netns', namespace];
+  const { namespace, family, force = false, signal } = options;
+  const where = [...(namespace === undefined ? [] : ['-netns', namespace]), ...(family ? [`-${family}`] : [])];
   const args = [...where, ...(force ? ['-force'] : []), '-json', '-batch', '-'];
   try {
     await run('ip', args, { input: `${lines.join('\n')}\n`, signal });
@@ -24,6 +24,8 @@ export async function runIp(lines: readonly string[], options: IpOptions = {}): 
 
 export interface IpOptions {
   readonly namespace?: string | undefined;
+  /** The version of IP that routes and rules are of. */
+  readonly family?: 4 | 6 | undefined;
   /** Goes on behind a line that fails, and says nothing of it: what is to be gone may be gone already. */
   readonly force?: boolean;
   readonly signal?: AbortSignal | undefined;
