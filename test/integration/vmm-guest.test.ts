@@ -21,8 +21,8 @@ class Connections {
     }
     const closed = new Promise<void>((resolve) => this.#ends.push(resolve));
     const refuse = () => Promise.reject(new Error('the toy guest runs no commands'));
-    const asked = { spawn: refuse, spawnDetached: refuse, exec: refuse, network: refuse, shutdown: refuse };
-    return { closed, ...asked, close: () => undefined };
+    const asked = { spawn: refuse, spawnDetached: refuse, exec: refuse, shutdown: refuse };
+    return { closed, ...asked, network: refuse, renumber: refuse, close: () => undefined };
   };
 
   break(): void {

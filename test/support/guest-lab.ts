@@ -1,11 +1,17 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { defaultDataDir } from '../../ts/config/directories.js';
+import type { FrameDrop } from '../../ts/config/network-events.js';
+import { countersOf } from '../../ts/network/policy/counters.js';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
 import { run } from '../../ts/util/run.js';
 import type { LabAnswer, LabCall, LabCalls } from '../fixtures/lab-program.js';
 import { bundleProgram } from './bundle.js';
 import { type ScratchDirectory, scratchDirectory } from './scratch.js';
+import { openTunnel, type TunnelEnd } from './wireguard.js';
 
 const INTERNET_PROGRAM = fileURLToPath(new URL('../fixtures/internet.mjs', import.meta.url));
 
@@ -19,13 +25,17 @@ const CLIENT = { ipv4: '198.51.100.2', ipv6: '2001:db8:51::2' };
 /** In the same namespace as the internet, and none of it. */
 export const PRIVATE = '10.9.9.9';
 export const METADATA = '169.254.169.254';
+/** The ends of a tunnel from the host to the internet. */
+export const TUNNEL = { ipv4: '10.77.0.2', ipv6: 'fd77::2' };
+const TUNNEL_FAR = { ipv4: '10.77.0.1', ipv6: 'fd77::1' };
 
 /**
- * Runs the arguments behind the first two in a network namespace with a /sys of its own, as ip-netns(8) does, but with the host's
- * control groups, which are below /sys, still there.
+ * Runs the arguments behind the first four in a network namespace with a /sys of its own, as ip-netns(8) does, but with the host's
+ * control groups, which are below /sys, still there. The images are the host's; all else of data is the namespace's own.
  */
 const ENTER = `set -e
-groups=$1 namespace=$2; shift 2
+groups=$1 namespace=$2; images=$3; ours=$4; shift 4
+mount --bind "$images" "$ours"
 mount --rbind /sys/fs/cgroup "$groups"
 exec nsenter --net="/run/netns/$namespace" sh -ec '
   groups=$1; shift
@@ -34,6 +44,16 @@ exec nsenter --net="/run/netns/$namespace" sh -ec '
   umount -l "$groups"
   exec "$@"
 ' sh "$groups" "$@"`;
+
+interface Addresses {
+  readonly ipv4: string;
+  readonly ipv6: string;
+}
+
+/** Says what came of a connection to an address and a port within so many seconds. */
+const GET = `
+said=$(LC_ALL=C timeout $2 bash -c 'exec 3<>/dev/tcp/$0/$1 && printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3 && grep ^hello <&3' $0 $1 2>&1)
+case $?:$said in 0:*) echo "$said";; 124:*) echo silence;; *refused*) echo refused;; *) echo "$said";; esac`;
 
 /** A host with an internet behind it and a client beside it, each a network namespace; the VMs are Debian's, on smartvm-qemu. */
 export class GuestLab implements AsyncDisposable {
@@ -73,26 +93,55 @@ export class GuestLab implements AsyncDisposable {
   }
 
   /** What a shell in a guest prints. */
-  async sh(id: string, script: string): Promise<string> {
-    const { stdout, stderr } = await this.call('exec', id, ['bash', '-c', script]);
+  async sh(id: string, script: string, ...args: string[]): Promise<string> {
+    const { stdout, stderr } = await this.call('exec', id, ['bash', '-c', script, ...args]);
     return (stdout + stderr).trim();
   }
 
-  /** What a guest gets from port 80 of an address, or another port: `hello` and who it is to the server; or `refused`. */
-  async web(id: string, address: string, port = 80): Promise<string> {
-    const get = `exec 3<>/dev/tcp/${address}/${port} && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3 && grep hello <&3`;
-    const { stdout } = await this.call('exec', id, ['timeout', '5', 'bash', '-c', get]);
-    return stdout.trim().replace('::ffff:', '') || 'refused';
+  /**
+   * What a guest gets from a port of an address: `hello` and who it is to the server; `refused` where somebody said no, `silence`
+   * where nobody answered in time, or another error in the guest's own words.
+   * @param seconds for those that are to answer, as many as a busy machine may take
+   */
+  async web(id: string, address: string, port = 80, seconds = 60): Promise<string> {
+    return (await this.sh(id, GET, address, String(port), String(seconds))).replace('::ffff:', '');
   }
 
-  /** What the client gets from a URL. */
-  async fromOutside(url: string): Promise<string> {
-    return (await this.in('client', process.execPath, INTERNET_PROGRAM, 'dial', url)).trim().replace('::ffff:', '');
+  /** As {@link web}, of an address that nothing is to be heard of. */
+  async silence(id: string, address: string, port = 80): Promise<string> {
+    return await this.web(id, address, port, 2);
   }
 
-  /** What the host itself gets from a URL. */
-  async fromHost(url: string): Promise<string> {
-    return (await this.in('host', process.execPath, INTERNET_PROGRAM, 'dial', url)).trim();
+  /** {@link web} of two addresses, one after the other. */
+  async webs(id: string, { ipv4, ipv6 }: Addresses, port = 80): Promise<string[]> {
+    return [await this.web(id, ipv4, port), await this.web(id, ipv6, port)];
+  }
+
+  /** Frames dropped at a TAP, by why. */
+  async drops(tap: string): Promise<(kind: FrameDrop) => number> {
+    const list = (family: string) => this.in('host', 'nft', '-j', 'list', 'table', family, 'smartvm');
+    const frames = countersOf(await list('inet'), await list('bridge')).frames.get(tap);
+    return (kind) => frames?.get(kind)?.packets ?? Number.NaN;
+  }
+
+  /** What a program in one of the namespaces gets from a URL, or the code of its error. */
+  async dial(namespace: 'client' | 'host', url: string): Promise<string> {
+    return (await this.in(namespace, process.execPath, INTERNET_PROGRAM, 'dial', url)).trim().replace('::ffff:', '');
+  }
+
+  /** A tunnel of WireGuard from `wg0` of the host to the internet, without any route of the host's by it. */
+  async openTunnel(): Promise<void> {
+    const at = async (namespace: string, addresses: Addresses, peer: Addresses): Promise<TunnelEnd> => ({
+      namespace: this.#namespace(namespace),
+      ...{ addresses, peer },
+    });
+    const ends = [await at('host', TUNNEL, TUNNEL_FAR), await at('internet', TUNNEL_FAR, TUNNEL)] as const;
+    this.#children.push(...(await openTunnel(ends, WEB.ipv4)));
+  }
+
+  /** Ends it, and its interface with it. */
+  async closeTunnel(): Promise<void> {
+    await this.#ip('host', 'link delete wg0');
   }
 
   /** The answer to a datagram that says `word`. */
@@ -117,8 +166,15 @@ export class GuestLab implements AsyncDisposable {
     const links = JSON.parse(await this.in('host', 'ip', '-json', 'link')) as { ifname: string }[];
     return {
       links: links.map(({ ifname }) => ifname).toSorted(),
+      routes: await this.in(
+        'host',
+        'sh',
+        '-c',
+        'ip rule; ip -6 rule; ip route show table all; ip -6 route show default table all',
+      ),
       rules: await this.in('host', 'nft', 'list', 'ruleset'),
       forwarding: await this.in('host', 'sysctl', '-n', 'net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding'),
+      reversePaths: await this.in('host', 'sysctl', '-n', 'net.ipv4.conf.all.rp_filter', 'net.ipv4.conf.up0.rp_filter'),
     };
   }
 
@@ -138,7 +194,7 @@ export class GuestLab implements AsyncDisposable {
   }
 
   get #env(): NodeJS.ProcessEnv {
-    return { SMARTVM_RUNTIME_DIR: this.#scratch.file('run') };
+    return { SMARTVM_RUNTIME_DIR: this.#scratch.file('run'), SMARTVM_DATA_DIR: this.#scratch.file('data') };
   }
 
   #namespace(name: string): string {
@@ -146,15 +202,29 @@ export class GuestLab implements AsyncDisposable {
   }
 
   #enter(...command: string[]): string[] {
-    const words = ['-m', 'sh', '-c', ENTER, 'sh', this.#scratch.path, this.#namespace('host')];
+    const [groups, ours] = [this.#scratch.file('groups'), this.#scratch.file('data', 'images')];
+    const words = [
+      '-m',
+      'sh',
+      '-c',
+      ENTER,
+      'sh',
+      groups,
+      this.#namespace('host'),
+      join(defaultDataDir(), 'images'),
+      ours,
+    ];
     return ['unshare', ...words, ...command];
   }
 
   async #startProgram(): Promise<void> {
     const path = this.#scratch.file('lab-program.mjs');
     await bundleProgram('lab-program.ts', path);
+    for (const folder of ['groups', 'data/images', 'twin']) {
+      await mkdir(this.#scratch.file(folder), { recursive: true, mode: 0o700 });
+    }
     const [execPath, ...execArgv] = this.#enter(process.execPath);
-    const program = fork(path, [], {
+    const program = fork(path, [this.#scratch.file('twin')], {
       ...{ execPath: execPath as string, execArgv, cwd: PACKAGE_ROOT },
       env: { ...process.env, ...this.#env },
     });
@@ -190,6 +260,7 @@ export class GuestLab implements AsyncDisposable {
     }
     await this.#ip('internet', `addr add ${PRIVATE}/32 dev lo`, `addr add ${METADATA}/32 dev lo`);
     await this.#ip('host', `route add default via ${WEB.ipv4}`, `route add default via ${WEB.ipv6}`);
+    await this.in('host', 'sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=1'); // as many distributions have it
   }
 
   async #ip(namespace: string, ...lines: string[]): Promise<void> {

@@ -1,12 +1,13 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Client, ClientChannel } from 'ssh2';
+import type { NetworkAttachment } from '../config/network.js';
 import { SmartVMError } from '../errors.js';
 import { throwIfCanceled } from '../util/deadline.js';
 import { detachedStart } from './detached.js';
 import { collect, commandVector } from './exec.js';
 import type { VmKeys } from './keys.js';
-import { type GuestInterfaceStatus, type GuestNetworkChange, interfacesOf } from './network.js';
+import { type GuestInterfaceStatus, type GuestNetworkChange, interfacesOf, renumbered } from './network.js';
 import { SshProcess, spawnRequest } from './process.js';
 import type {
   DialOptions,
@@ -137,6 +138,14 @@ export class GuestConnection implements Guest {
    */
   async network(change?: GuestNetworkChange): Promise<readonly GuestInterfaceStatus[]> {
     return interfacesOf(await this.#control('network', change ?? {}));
+  }
+
+  /**
+   * Gives a guest that came out of a snapshot, and has its twin's, a name and a network of its own.
+   * @throws SmartVMError GUEST_NETWORK_FAILED, AGENT_FAILED, AGENT_UNREACHABLE
+   */
+  async renumber(hostname: string, attachments: readonly NetworkAttachment[]): Promise<void> {
+    await this.network({ hostname, network: renumbered(attachments, await this.network()) });
   }
 
   /** Asks the guest to end itself in order. `reboot` ends a Firecracker on x86, where a power-off does not. */

@@ -67,6 +67,27 @@ export function guestNetworkOf(attachments: readonly NetworkAttachment[]): Guest
   };
 }
 
+/**
+ * What becomes of the network of a guest that came out of a snapshot, and has its twin's: interface by interface, in the order in
+ * which the agent tells of them, which is that of the twin's networks.
+ * @throws SmartVMError GUEST_NETWORK_FAILED where the twin had fewer
+ */
+export function renumbered(
+  attachments: readonly NetworkAttachment[],
+  twins: readonly GuestInterfaceStatus[],
+): GuestNetwork {
+  if (twins.length < attachments.length) {
+    throw new SmartVMError(
+      'GUEST_NETWORK_FAILED',
+      `the VM is to be in ${attachments.length} networks, and the one of the snapshot was in ${twins.length}: ask for no more than that had`,
+      { details: { networks: attachments.length, interfaces: twins.length } },
+    );
+  }
+  const { interfaces, dns } = guestNetworkOf(attachments);
+  const moved = interfaces.map((one, index) => ({ ...one, mac: twins[index]?.mac ?? one.mac, newMac: one.mac }));
+  return { interfaces: moved, dns };
+}
+
 const word = text({ minBytes: 0, maxBytes: 4096 });
 const answer = object<Answer>(
   {

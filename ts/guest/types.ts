@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import type { NetworkAttachment } from '../config/network.js';
 import type { SmartVMError } from '../errors.js';
 import type { GuestInterfaceStatus, GuestNetworkChange } from './network.js';
 
@@ -80,6 +81,11 @@ export interface Guest {
    * @throws SmartVMError GUEST_NETWORK_FAILED, AGENT_FAILED, AGENT_UNREACHABLE
    */
   network(change?: GuestNetworkChange): Promise<readonly GuestInterfaceStatus[]>;
+  /**
+   * Gives a guest that came out of a snapshot, and has its twin's, a name and a network of its own.
+   * @throws SmartVMError GUEST_NETWORK_FAILED, AGENT_FAILED, AGENT_UNREACHABLE
+   */
+  renumber(hostname: string, attachments: readonly NetworkAttachment[]): Promise<void>;
   /** Asks the guest to end itself in order. */
   shutdown(mode: 'reboot' | 'poweroff'): Promise<void>;
   /** Ends the connection; whoever waits for something of the guest is told the reason. */

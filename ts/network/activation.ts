@@ -32,7 +32,7 @@ export async function activate(definition: NetworkDefinition): Promise<'new' | '
     await writeActive(definition);
   }
   if (ownsBridge) {
-    await enableForwarding({ ipv6: definition.ipv6 !== undefined });
+    await enableForwarding({ ipv6: definition.ipv6 !== undefined, via: definition.via });
   }
   if (same === undefined) {
     return 'new';

@@ -5,6 +5,7 @@ import { CleanupStack } from '../util/cleanup-stack.js';
 import { bringUp, takeDown } from './fabric.js';
 import type { AttachmentRecord } from './host-state.js';
 import type { NetworkLeases } from './leases.js';
+import { DEFAULT_MTU } from './modes/bridged.js';
 import { MODES } from './modes/modes.js';
 import { assertCanPlumb } from './plumbing/ip.js';
 
@@ -41,7 +42,8 @@ export class NetworkConnection {
       ifaceId: record.attachment.ifaceId,
       hostDevName: MODES[record.definition.mode].hostDevName(record),
       guestMac: record.attachment.mac,
-      mtu: record.attachment.mtu,
+      // What every guest takes for granted need not be said, and older releases of Firecracker cannot be told.
+      ...(record.attachment.mtu === DEFAULT_MTU ? {} : { mtu: record.attachment.mtu }),
     }));
   }
 

@@ -48,12 +48,21 @@ export const networkDefinition: Check = (value, path, report) => {
   if (!isRecord(value)) {
     return;
   }
-  const { mode, mtu, ipv6, gateway } = value;
+  const { mode, mtu, ipv6, gateway, via, egress: policy } = value;
   if (typeof mtu === 'number' && mtu < MIN_MTU_IPV6 && ipv6 !== undefined) {
     report(`${path}.mtu`, `must be >= ${MIN_MTU_IPV6}, the least for IPv6; leave out ipv6, or give a greater mtu`);
   }
   if (gateway !== undefined && mode !== 'bridge') {
     report(`${path}.gateway`, "is of the mode 'bridge' alone: otherwise the host is the gateway");
+  }
+  if (via !== undefined && mode !== 'nat' && mode !== 'netns') {
+    report(`${path}.via`, "is of the modes 'nat' and 'netns' alone: in others, this host is no router");
+  }
+  if (mode === 'bridge' && policy !== 'internet') {
+    report(
+      `${path}.egress`,
+      "must be 'internet' with the mode 'bridge': what passes there does not pass this host's rules",
+    );
   }
 };
 

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Egress } from '../config/egress.js';
 import type { NetworkDefinition, NetworkRequest } from '../config/network.js';
 import type { InterfaceCounters, NetworkEvent, WatchOptions } from '../config/network-events.js';
 import { overlap, type PublishedPort } from '../config/publish.js';
@@ -202,15 +203,28 @@ export class Networks {
     if (!strategy.hasInterface) {
       return undefined;
     }
-    if (!strategy.isOfHost && (Array.isArray(egress) || (publishes && index === 0))) {
-      throw new SmartVMError(
-        'NETWORK_UNSUPPORTED',
-        `the network ${network} has neither rules nor published ports: its egress is 'none' or 'internet'; use one of mode 'nat'`,
-        { details: { network, mode: definition.mode } },
-      );
-    }
+    assertSupported(definition, egress, publishes && index === 0);
     const plan = await strategy.plan({ definition, request, ifaceId, leases });
     return { version: 1, holder, definition, ...plan, egress, ports: [], multiQueue };
+  }
+}
+
+/** @throws SmartVMError NETWORK_UNSUPPORTED for what nobody would see to */
+function assertSupported({ name, mode }: NetworkDefinition, egress: Egress, publishes: boolean): void {
+  const { isOfHost, ownsBridge } = MODES[mode];
+  if (!isOfHost && (Array.isArray(egress) || publishes)) {
+    throw new SmartVMError(
+      'NETWORK_UNSUPPORTED',
+      `the network ${name} has neither rules nor published ports: its egress is 'none' or 'internet'; use one of mode 'nat'`,
+      { details: { network: name, mode } },
+    );
+  }
+  if (isOfHost && !ownsBridge && egress !== 'internet') {
+    throw new SmartVMError(
+      'NETWORK_UNSUPPORTED',
+      `the network ${name} is a bridge of somebody else's, where no policy holds: its egress is 'internet'; use one of mode 'nat'`,
+      { details: { network: name, mode } },
+    );
   }
 }
 

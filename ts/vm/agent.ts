@@ -40,9 +40,9 @@ export async function startCommand(context: BootContext): Promise<void> {
   }
 }
 
-/** A guest that is in networks is through with them before its command runs. One from a snapshot has what its twin had. */
-export async function awaitGuestNetwork({ guest, connection, restore }: BootContext): Promise<void> {
-  if (connection && connection.interfaces.length > 0 && !restore) {
-    await guest?.network();
+/** A guest that is in networks is through with them before its command runs. One from a snapshot has what its twin had until then. */
+export async function awaitGuestNetwork({ id, guest, connection, restore }: BootContext): Promise<void> {
+  if (connection && connection.interfaces.length > 0) {
+    await (restore ? guest?.renumber(id, connection.attachments) : guest?.network());
   }
 }

@@ -26,7 +26,8 @@ async function send<T>(
 export async function configure(context: BootContext): Promise<void> {
   const { config, signal } = context;
   const { api } = started(context);
-  assertNewEnough(gatedFields(CONFIG_SINCE, config.config), started(context).version);
+  const networkInterfaces = interfacesOf(context);
+  assertNewEnough(gatedFields(CONFIG_SINCE, { ...config.config, networkInterfaces }), started(context).version);
   const options = { signal };
   await configureOutput(context);
   await send(api.putMachineConfiguration, api, config.toMachineConfigPayload(), options);
@@ -38,7 +39,7 @@ export async function configure(context: BootContext): Promise<void> {
   for (const device of config.config.pmem ?? []) {
     await api.putGuestPmemByID(config.toPmemPayload(device), options);
   }
-  for (const iface of interfacesOf(context)) {
+  for (const iface of networkInterfaces) {
     await api.putGuestNetworkInterfaceByID(config.toNetworkInterfacePayload(bound(iface)), options);
   }
   await releaseSocketLater(context, config.config.vsock?.udsPath);

@@ -1,3 +1,4 @@
+import type { NetworkAttachment } from '../config/network.js';
 import type { SmartVMError } from '../errors.js';
 import type {
   ExecOptions,
@@ -58,6 +59,10 @@ export class GuestInUse implements Guest {
 
   async network(change?: GuestNetworkChange): Promise<readonly GuestInterfaceStatus[]> {
     return await this.#guest.network(change);
+  }
+
+  async renumber(hostname: string, attachments: readonly NetworkAttachment[]): Promise<void> {
+    await this.#guest.renumber(hostname, attachments);
   }
 
   async shutdown(mode: 'reboot' | 'poweroff'): Promise<void> {

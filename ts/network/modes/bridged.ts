@@ -5,7 +5,8 @@ import { linkDown, tapUp } from '../plumbing/lines.js';
 import { type Pool, poolOf } from '../subnet.js';
 import type { PlanRequest, Strategy } from './strategy.js';
 
-const DEFAULT_MTU = 1500;
+/** Bytes: Ethernet's. */
+export const DEFAULT_MTU = 1500;
 
 /** A TAP that is a port of a bridge: one of the network's own behind the host's addresses, or one that is there. */
 function bridged(ownsBridge: boolean): Strategy {

@@ -19,10 +19,15 @@ const IPV6 = 'ipv6/conf/all/forwarding';
 /**
  * Lets the host forward, where it does not. What was there is written down first, and restored by {@link restoreForwarding}. A host
  * that takes its own IPv6 route from router advertisements goes on doing so, which forwarding alone would end.
+ * @param via the interface by which VMs leave against the host's own routes: answers that come by it are not to be taken for forged
  * @throws SmartVMError NETWORK_FAILED where /proc/sys cannot be written, FILE_WRITE_FAILED
  */
-export async function enableForwarding(families: { readonly ipv6: boolean }): Promise<void> {
-  const wanted = [...changeOf(IPV4, '1'), ...(families.ipv6 ? ipv6Changes() : [])];
+export async function enableForwarding({ ipv6, via }: { ipv6: boolean; via?: string | undefined }): Promise<void> {
+  const wanted = [
+    ...changeOf(IPV4, '1'),
+    ...(ipv6 ? ipv6Changes() : []),
+    ...(via === undefined ? [] : reversePathChanges(via)),
+  ];
   if (wanted.length === 0) {
     return;
   }
@@ -41,7 +46,7 @@ export async function restoreForwarding(): Promise<void> {
   const values = Object.entries(beforeOf(path)?.values ?? {});
   // Forwarding first: it resets what hosts and routers do differently.
   for (const [name, before] of values.toSorted(([a]) => (a.endsWith('accept_ra') ? 1 : -1))) {
-    if (read(name) === (name.endsWith('accept_ra') ? '2' : '1')) {
+    if (read(name) === (/(accept_ra|rp_filter)$/.test(name) ? '2' : '1')) {
       write(name, before);
     }
   }
@@ -67,6 +72,13 @@ function ipv6Changes(): Change[] {
   const interfaces = readdirSync(join(ROOT, 'ipv6/conf')).map((name) => `ipv6/conf/${name}/accept_ra`);
   const listening = interfaces.filter((name) => read(name) === '1' && !/\/(all|default|lo)\//.test(name));
   return [...listening.flatMap((name) => changeOf(name, '2')), ...forwarding];
+}
+
+/** Of this one and that of `all`, the greater holds: 1 is strict, 2 is loose. */
+function reversePathChanges(via: string): Change[] {
+  const name = `ipv4/conf/${via}/rp_filter`;
+  const isStrict = [read(name), read('ipv4/conf/all/rp_filter')].toSorted().at(-1) === '1';
+  return isStrict ? changeOf(name, '2') : [];
 }
 
 function beforeOf(path: string): Before | undefined {
