@@ -83,6 +83,8 @@ export const ERROR_CODES = {
   NO_CLIENT: 'The VM has not been started, so there is no API to call.',
   PACKAGE_DAMAGED:
     'A program that comes with the package is missing, or is not as it was built. Install the package again, or build the clone.',
+  PORT_TAKEN:
+    'A port of the host that was to be published is another program’s, or another VM’s. `details` has `hostIp`, `hostPort` and `protocol`; take another, or 0 for any that is free.',
   RECORD_UNREADABLE:
     'The record of a VM is of a later release of SmartVM, or damaged. Nothing of the VM is touched; `details` has the path.',
   RELEASE_INVALID: 'A fetched release of Firecracker is not what it should be. Nothing of it is kept.',

@@ -58,7 +58,7 @@ describe.skipIf(process.getuid?.() !== 0)('guests in networks', { timeout: 120_0
       { ifaceId: 'eth0', dns },
       { ifaceId: 'eth1', network: 'open', dns },
     ];
-    const publish = [`8080:${PORT}`, `127.0.0.1:0:${PORT}`, `[::1]:0:${PORT}`];
+    const publish = [`8080:${PORT}`, `127.0.0.1:0:${PORT}`, `[::1]:0:${PORT}`, '8053:53/udp'];
     one = guestOf(
       (await lab.call('boot', { ...GUEST, id: 'one', hostname: 'first', mmds, networks, publish })) as never,
     );
@@ -169,10 +169,24 @@ describe.skipIf(process.getuid?.() !== 0)('guests in networks', { timeout: 120_0
     expect(await lab.dial('client', `http://${OUTSIDE.ipv4}:${loopback}/`)).toBe('ECONNREFUSED');
   });
 
+  it('serve datagrams by a port of the host, to clients outside and on the host', async () => {
+    const server = `perl -MIO::Socket::IP -e '
+      $server = IO::Socket::IP->new(LocalPort => 53, Proto => "udp", LocalHost => "::", V6Only => 0) or die;
+      print "up\n"; close STDOUT;
+      while ($server->recv($word, 999)) { $server->send("hello $word") }'`;
+    await lab.sh('one', `coproc ${server}; read -r up <&"\${COPROC[0]}"; disown`);
+    for (const address of [OUTSIDE.ipv4, OUTSIDE.ipv6]) {
+      expect([address, await lab.datagram('client', address, 8053)]).toEqual([address, 'hello word']);
+    }
+    for (const address of ['127.0.0.1', '::1', OUTSIDE.ipv4]) {
+      expect([address, await lab.datagram('host', address, 8053)]).toEqual([address, 'hello word']);
+    }
+  });
+
   it('are told of on the command line', async () => {
     const [, port, port6] = one.published.map(({ hostPort }) => hostPort);
     expect(await lab.smartvm('ps', '--format', '{{.ID}} {{.Ports}}')).toContain(
-      `one 8080->${PORT}/tcp, 127.0.0.1:${port}->${PORT}/tcp, [::1]:${port6}->${PORT}/tcp`,
+      `one 8080->${PORT}/tcp, 127.0.0.1:${port}->${PORT}/tcp, [::1]:${port6}->${PORT}/tcp, 8053->53/udp`,
     );
     const [inspected] = JSON.parse(await lab.smartvm('inspect', 'two')) as { networks: object[] }[];
     expect(inspected?.networks).toMatchObject([

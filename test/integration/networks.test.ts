@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { NetworkHost } from '../support/network-host.js';
 
@@ -152,6 +152,39 @@ describe.runIf(isRoot)(`networks${isRoot ? '' : ' (need root)'}`, () => {
     const next = await third.attach('f');
     expect(host.links()).toEqual(['svbr0', next.tapName]);
     await third.call({ call: 'release', id: 'f' });
+    expect(host.state()).toBe(before);
+  });
+
+  test('what a policy was changed to is undone with its VM, and a policy goes with the last that has it', async () => {
+    const program = host.networker();
+    const policies = () => host.run('nft', 'list', 'chains').match(/egress-[0-9a-f]{16}/g) ?? [];
+    await program.attach('one');
+    await program.attach('two');
+    const [shared] = policies();
+    expect(policies()).toEqual([shared]);
+    const rules = [{ action: 'allow', to: '10.0.0.0/8' }] as const;
+    await program.call({ call: 'change', id: 'one', change: { egress: rules } });
+    await program.call({ call: 'change', id: 'two', change: { egress: rules } });
+    expect(policies()).toHaveLength(1);
+    expect(policies()).not.toContain(shared);
+    await program.call({ call: 'change', id: 'two', change: { egress: 'none' } });
+    expect(policies()).toHaveLength(2);
+    await program.call({ call: 'release', id: 'one' });
+    expect(policies()).toHaveLength(1);
+    await program.call({ call: 'release', id: 'two' });
+    expect(host.state()).toBe(before);
+  });
+
+  test('a record that its program did not come to act on is no hindrance: the tables are made as the records say', async () => {
+    const program = host.networker();
+    const one = await program.attach('one');
+    await program.attach('two');
+    const folder = host.scratch.file('run', '.networks', 'attachments');
+    const path = `${folder}/${one.tapName}.json`;
+    await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), egress: 'none' }));
+    await program.call({ call: 'release', id: 'one' });
+    expect(host.run('nft', 'list', 'ruleset')).not.toContain(one.ipv4);
+    await program.call({ call: 'release', id: 'two' });
     expect(host.state()).toBe(before);
   });
 

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { NetworkAttachment } from '../../ts/config/network.js';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
-import type { NetworkerCall, NetworkerOrder } from '../fixtures/networker.js';
+import type { NetworkerAnswer, NetworkerCall, NetworkerOrder } from '../fixtures/networker.js';
 import { bundleProgram } from './bundle.js';
 import { type ScratchDirectory, scratchDirectory } from './scratch.js';
 
@@ -65,6 +65,8 @@ export class NetworkHost implements AsyncDisposable {
 /** A program that has places in networks. */
 export class Networker {
   readonly #child: ChildProcess;
+  /** Those who wait for the answers to their calls. */
+  readonly #waiting = new Map<number, (answer: NetworkerAnswer) => void>();
   #serial = 0;
 
   constructor(host: NetworkHost, order: Partial<NetworkerOrder>, drop: string | undefined) {
@@ -76,23 +78,23 @@ export class Networker {
       execArgv: ['netns', 'exec', host.name, ...without, process.execPath],
       env: { ...process.env, SMARTVM_RUNTIME_DIR: host.scratch.file('run') },
     });
-    this.#child.setMaxListeners(0);
+    this.#child.on('message', ({ serial, ...answer }: NetworkerAnswer & { serial: number }) => {
+      this.#waiting.get(serial)?.(answer as NetworkerAnswer);
+      this.#waiting.delete(serial);
+    });
   }
 
   /** @throws Error with the code of the program's own */
   async call(call: NetworkerCall): Promise<unknown> {
     const serial = ++this.#serial;
-    this.#child.send({ ...call, serial });
-    for (;;) {
-      const [answer] = await once(this.#child, 'message');
-      if (answer.serial !== serial) {
-        continue;
-      }
-      if ('code' in answer) {
-        throw Object.assign(new Error(answer.message), { code: answer.code });
-      }
-      return answer.value;
+    const answer = await new Promise<NetworkerAnswer>((resolve) => {
+      this.#waiting.set(serial, resolve);
+      this.#child.send({ ...call, serial });
+    });
+    if ('code' in answer) {
+      throw Object.assign(new Error(answer.message), { code: answer.code });
     }
+    return answer.value;
   }
 
   async attach(id: string, request: object = {}): Promise<NetworkAttachment> {

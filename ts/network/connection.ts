@@ -1,7 +1,7 @@
 import type { NetworkAttachment } from '../config/network.js';
+import type { PublishedPort } from '../config/publish.js';
 import type { INetworkInterfaceConfig } from '../config/types.js';
 import { CleanupStack } from '../util/cleanup-stack.js';
-import type { Holder } from '../util/holder.js';
 import { bringUp, takeDown } from './fabric.js';
 import type { AttachmentRecord } from './host-state.js';
 import type { NetworkLeases } from './leases.js';
@@ -9,20 +9,26 @@ import { DEFAULT_MTU } from './modes/bridged.js';
 import { MODES } from './modes/modes.js';
 import { assertNetAdmin } from './plumbing/ip.js';
 
+type ChangePorts = (ifaceId: string, ports: readonly PublishedPort[]) => Promise<void>;
+
 /** What one VM has of its networks: addresses from the first, interfaces when they are made. */
 export class NetworkConnection {
   readonly records: readonly AttachmentRecord[];
-  readonly #leases: NetworkLeases;
+  readonly #ports: readonly PublishedPort[];
+  readonly #change: ChangePorts;
   readonly #cleanup = new CleanupStack();
 
-  constructor(records: readonly AttachmentRecord[], leases: NetworkLeases) {
+  /** @param ports that are to lead to the first interface @param change puts in those that have been bound */
+  constructor(
+    records: readonly AttachmentRecord[],
+    leases: NetworkLeases,
+    ports: readonly PublishedPort[],
+    change: ChangePorts,
+  ) {
     this.records = records;
-    this.#leases = leases;
+    this.#ports = ports;
+    this.#change = change;
     this.#cleanup.push('leases', () => leases.release());
-  }
-
-  get holder(): Holder {
-    return this.#leases.holder;
   }
 
   /** What the guest is to be told. */
@@ -44,6 +50,21 @@ export class NetworkConnection {
   /** The network namespace that the VMM has to be in, by its name. */
   get namespace(): string | undefined {
     return this.records.find((record) => record.namespace !== undefined)?.namespace;
+  }
+
+  /** What a keeper is to listen on, and where the host reaches the VM; undefined: nothing. */
+  get publication(): { guest: string; ports: readonly PublishedPort[] } | undefined {
+    const { wire } = this.records[0] ?? {};
+    const guest = wire?.ipv4 ?? wire?.ipv6;
+    return guest === undefined || this.#ports.length === 0 ? undefined : { guest, ports: this.#ports };
+  }
+
+  /** Lets in what comes from outside to ports that have been bound. @throws SmartVMError those of `Networks.change()` */
+  async published(ports: readonly PublishedPort[]): Promise<void> {
+    const [first] = this.records;
+    if (first) {
+      await this.#change(first.attachment.ifaceId, ports);
+    }
   }
 
   /** Makes the interfaces and their rules. @throws SmartVMError those of `bringUp()` */

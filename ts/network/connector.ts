@@ -19,6 +19,9 @@ export function connectorFor(
   { ports, hasUserNetworking }: ConnectorOptions,
 ): ((signal: AbortSignal) => Promise<NetworkConnection>) | undefined {
   if (requests === undefined || requests.length === 0) {
+    if (ports !== undefined && ports.length > 0) {
+      throw new SmartVMError('INVALID_OPTION', 'publish is for a VM that is in a network: name one in `networks`');
+    }
     return undefined;
   }
   return async (signal) => {

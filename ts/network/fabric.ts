@@ -1,10 +1,10 @@
 import type { NetworkDefinition } from '../config/network.js';
 import { SmartVMError } from '../errors.js';
-import type { Holder } from '../util/holder.js';
 import { activate } from './activation.js';
 import { whileFabricUnlocked, withFabricLock } from './fabric-lock.js';
 import {
   type AttachmentRecord,
+  currentAttachment,
   forgetActive,
   forgetAttachment,
   markGoing,
@@ -20,7 +20,7 @@ import { bridgeUp, linkDown } from './plumbing/lines.js';
 import { removeNft, tryNft } from './plumbing/nft.js';
 import { restoreForwarding } from './plumbing/sysctls.js';
 import { networkElements, withdrawNetwork } from './policy/ruleset.js';
-import { elementsAway, elementsOf, policyNetwork, putRules, rebuildRules } from './rules.js';
+import { elementsOf, policyNetwork, putRules, rebuildRules, withdrawRules } from './rules.js';
 import { routeVia, unrouteVia } from './via-routing.js';
 
 /** Another program may make or remove the bridge at the same moment. */
@@ -36,45 +36,52 @@ export async function bringUp(record: AttachmentRecord, signal?: AbortSignal): P
   const { definition } = record;
   const strategy = MODES[definition.mode];
   await writeAttachment(record);
-  await whileFabricUnlocked(record.holder, signal);
+  await whileFabricUnlocked(signal);
   await activate(definition);
   const rules = [...networkElements(policyNetwork(definition)), ...elementsOf(record)];
-  await Promise.all([makeLinks(record, signal), putRules(rules, record.holder, signal), routeVia(definition, signal)]);
+  // All of them: what one of them still makes would come after the undoing.
+  const made = await Promise.allSettled([
+    makeLinks(record, signal),
+    putRules(rules, signal),
+    routeVia(definition, signal),
+  ]);
+  const failure = made.find((result) => result.status === 'rejected');
+  if (failure) {
+    throw failure.reason;
+  }
   await strategy.upInside?.(record, signal);
 }
 
-/** Undoes {@link bringUp}, however far it came; behind the last VM of a network, the network too. */
+/**
+ * Undoes {@link bringUp}, however far it came; behind the last VM of a network, the network too.
+ * @param record as anybody has known it: what was changed since is read
+ */
 export async function takeDown(record: AttachmentRecord): Promise<void> {
-  if (!(await markGoing(record))) {
+  if (!currentAttachment(record)) {
     return; // nothing was made, or somebody has undone it
   }
-  await whileFabricUnlocked(record.holder);
-  const lines = MODES[record.definition.mode].down(record);
-  await Promise.all([lines.length > 0 ? runIp(lines, { force: true }) : undefined, tryNft(elementsAway(record))]);
-  if (ownerOf(record.wire.tapName) === 'ours') {
-    throw new SmartVMError('NETWORK_FAILED', `the interface ${record.wire.tapName} cannot be removed`);
+  await markGoing(record);
+  await whileFabricUnlocked();
+  const last = (await markGoing(record)) ?? record; // who changed it meanwhile has written it once more
+  const lines = MODES[last.definition.mode].down(last);
+  await Promise.all([lines.length > 0 ? runIp(lines, { force: true }) : undefined, withdrawRules(last)]);
+  if (ownerOf(last.wire.tapName) === 'ours') {
+    throw new SmartVMError('NETWORK_FAILED', `the interface ${last.wire.tapName} cannot be removed`);
   }
-  await forgetAttachment(record);
-  if (!(await isInUse(record.definition))) {
-    await deactivate(record.definition, record.holder);
+  await forgetAttachment(last);
+  if (!(await isInUse(last.definition))) {
+    await deactivate(last.definition);
   }
-}
-
-/** Changes the rules of a VM that is attached, in one transaction. */
-export async function changeRules(before: AttachmentRecord, after: AttachmentRecord): Promise<void> {
-  await writeAttachment(after);
-  await whileFabricUnlocked(after.holder);
-  await putRules([...elementsAway(before), ...elementsOf(after)], after.holder);
 }
 
 /** Repairs what others have taken away: bridges, their addresses, rules. VMs that run keep their connections. */
-export async function reconcile(holder: Holder): Promise<void> {
+export async function reconcile(): Promise<void> {
   const active = await readActive();
   if (active.length === 0) {
     return;
   }
   assertNetAdmin();
-  await withFabricLock(holder, async () => {
+  await withFabricLock(async () => {
     const lines = active.flatMap((definition) => networkLines(definition));
     await runIp(lines);
     const records = await readAttachments();
@@ -117,8 +124,8 @@ async function isInUse({ name }: NetworkDefinition): Promise<boolean> {
   return (await readAttachments()).some(({ definition }) => definition.name === name);
 }
 
-async function deactivate(definition: NetworkDefinition, holder: Holder): Promise<void> {
-  await withFabricLock(holder, async () => {
+async function deactivate(definition: NetworkDefinition): Promise<void> {
+  await withFabricLock(async () => {
     if (await isInUse(definition)) {
       return;
     }

@@ -7,7 +7,7 @@ import type { NetworkAttachment, NetworkDefinition } from '../config/network.js'
 import type { PublishedPort } from '../config/publish.js';
 import { writeFileAtomic } from '../util/atomic-file.js';
 import { readBoundedTextSync } from '../util/bounded-file.js';
-import type { Holder } from '../util/holder.js';
+import { type Holder, isSameHolder } from '../util/holder.js';
 import { ensurePrivateDirectory } from '../util/private-directory.js';
 import { parseSafeJson } from '../util/safe-json.js';
 
@@ -61,13 +61,20 @@ export async function writeAttachment(record: AttachmentRecord): Promise<void> {
   await writeFileAtomic(pathOf(record, LIVE), JSON.stringify(record));
 }
 
-/** From now on it is nobody's. @returns false where there is nothing of it */
-export async function markGoing(record: AttachmentRecord): Promise<boolean> {
+/**
+ * From now on it is nobody's.
+ * @returns the record as it was last written, for others may have changed it; undefined where there is nothing of it
+ */
+export async function markGoing(record: AttachmentRecord): Promise<AttachmentRecord | undefined> {
   const path = pathOf(record, GOING);
-  return await rename(pathOf(record, LIVE), path).then(
-    () => true,
-    () => existsSync(path),
-  );
+  await rename(pathOf(record, LIVE), path).catch(ifAbsent);
+  return readJson<AttachmentRecord>(path) ?? (existsSync(path) ? record : undefined);
+}
+
+/** The record of an interface as it is now; undefined where it is another VM's by now, or nobody's. */
+export function currentAttachment(record: AttachmentRecord): AttachmentRecord | undefined {
+  const found = [LIVE, GOING].map((ending) => readJson<AttachmentRecord>(pathOf(record, ending)));
+  return found.find((one) => one !== undefined && isSameHolder(one.holder, record.holder));
 }
 
 export async function forgetAttachment(record: AttachmentRecord): Promise<void> {
@@ -77,14 +84,14 @@ export async function forgetAttachment(record: AttachmentRecord): Promise<void> 
 /** @param withGoing also those whose undoing has begun, by whoever may have died over it */
 export async function readAttachments({ withGoing = false } = {}): Promise<AttachmentRecord[]> {
   const { attachments } = hostFolders();
-  const files = await readdir(attachments).catch(() => []);
+  const files = await listed(attachments);
   const wanted = files.filter((file) => file.endsWith(LIVE) || (withGoing && file.endsWith(GOING)));
   return wanted.flatMap((file) => readJson<AttachmentRecord>(join(attachments, file)) ?? []);
 }
 
 export async function readActive(): Promise<NetworkDefinition[]> {
   const { active } = hostFolders();
-  const files = (await readdir(active).catch(() => [])).filter((file) => file.endsWith(LIVE)).toSorted();
+  const files = (await listed(active)).filter((file) => file.endsWith(LIVE)).toSorted();
   return files.flatMap((file) => readJson<NetworkDefinition>(join(active, file)) ?? []);
 }
 
@@ -96,12 +103,26 @@ export async function forgetActive(name: string): Promise<void> {
   await rm(join(hostFolders().active, `${name}${LIVE}`), { force: true });
 }
 
-/** Files of our own in a directory of this user alone; one that is damaged, or has just gone, says nothing. */
+/**
+ * Files of our own in a directory of this user alone; one that is damaged, or has just gone, says nothing. That a program has no
+ * descriptor left to read it with is no such word.
+ */
 export function readJson<T>(path: string): T | undefined {
   try {
     return parseSafeJson(readBoundedTextSync(path, MAX_BYTES)) as T;
-  } catch {
-    return undefined;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return typeof code === 'string' && /^E[A-Z]+$/.test(code) ? ifAbsent(error as NodeJS.ErrnoException) : undefined;
+  }
+}
+
+async function listed(directory: string): Promise<string[]> {
+  return (await readdir(directory).catch(ifAbsent)) ?? [];
+}
+
+function ifAbsent(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') {
+    throw error;
   }
 }
 

@@ -1,18 +1,20 @@
 import { join } from 'node:path';
 import type { Egress } from '../config/egress.js';
 import type { NetworkDefinition, NetworkRequest } from '../config/network.js';
-import type { PublishedPort } from '../config/publish.js';
+import { overlap, type PublishedPort } from '../config/publish.js';
 import { SmartVMError } from '../errors.js';
 import type { Holder } from '../util/holder.js';
+import { lockLeases } from '../util/leases.js';
 import { currentProcess } from '../util/process-identity.js';
 import { NetworkConnection } from './connection.js';
 import { DefinitionStore, type NetworkOptions } from './definition-store.js';
 import { builtInNetworks, DEFAULT_NETWORK } from './definitions.js';
-import { changeRules, reconcile } from './fabric.js';
-import { type AttachmentRecord, makeHostFolders, readActive, readAttachments } from './host-state.js';
+import { reconcile } from './fabric.js';
+import { type AttachmentRecord, hostFolders, makeHostFolders, readActive, readAttachments } from './host-state.js';
 import { NetworkLeases } from './leases.js';
 import { MODES } from './modes/modes.js';
-import { deadAttachments } from './remnants.js';
+import { undoDead } from './remnants.js';
+import { changeRules } from './rules.js';
 
 export interface NetworksOptions {
   /** Where definitions are kept. */
@@ -103,7 +105,7 @@ export class Networks {
     const leases = new NetworkLeases(holder, {
       isHeld: this.#options.isHeld,
       reclaimable: async (names) => {
-        await this.#undoDead(); // whose interfaces and rules have these addresses still
+        await undoDead(this.#options.isHeld); // whose interfaces and rules have these addresses still
         return names;
       },
       signal,
@@ -111,11 +113,13 @@ export class Networks {
     try {
       const records: AttachmentRecord[] = [];
       for (const [index, request] of requests.entries()) {
-        const record = await this.#plan(request, index, leases, holder, index === 0 ? ports : []);
+        const record = await this.#plan(request, index, leases, holder, ports.length > 0);
         records.push(...(record ? [record] : []));
       }
       assertTogether(records);
-      return new NetworkConnection(records, leases);
+      return new NetworkConnection(records, leases, ports, (ifaceId, bound) =>
+        this.change(vm, ifaceId, { ports: bound }),
+      );
     } catch (error) {
       await leases.release();
       throw error;
@@ -123,19 +127,16 @@ export class Networks {
   }
 
   /**
-   * Changes policy or ports of an interface of a VM that runs, whatever program it is of.
+   * Changes policy or ports of an interface of a VM that runs, whatever program it is of. The ports are bound already, by who lives as
+   * long as the VM.
    * @throws SmartVMError NETWORK_UNSUPPORTED, VM_NOT_FOUND for a VM without such an interface
    */
   async change(vm: Pick<Holder, 'id' | 'runtimeDir'>, ifaceId: string, change: AttachmentChange): Promise<void> {
-    const records = await readAttachments();
-    const record = records.find(
-      ({ holder, attachment }) =>
-        holder.id === vm.id && holder.runtimeDir === vm.runtimeDir && attachment.ifaceId === ifaceId,
-    );
-    if (!record) {
+    await this.#makeRoom(change.ports ?? []);
+    const find = async () => (await this.attachmentsOf(vm)).find(({ attachment }) => attachment.ifaceId === ifaceId);
+    if (!(await changeRules(find, change))) {
       throw new SmartVMError('VM_NOT_FOUND', `no VM ${vm.id} has an interface ${ifaceId} in a network`);
     }
-    await changeRules(record, { ...record, ...change });
   }
 
   /** What a VM has in networks, by its interfaces. */
@@ -147,13 +148,21 @@ export class Networks {
   /** Makes again what others have taken away of the networks that are up: bridges, addresses, rules. */
   async reconcile(): Promise<void> {
     await this.#undoDead();
-    await reconcile({ id: 'reconcile', runtimeDir: '', owner: await currentProcess() });
+    await reconcile();
+  }
+
+  /** Who has bound a port has it: another VM that is on record with it is dead. */
+  async #makeRoom(ports: readonly PublishedPort[]): Promise<void> {
+    const taken = ports.length === 0 ? [] : (await readAttachments()).flatMap((record) => record.ports);
+    if (taken.some((one) => ports.some((other) => overlap(one, other)))) {
+      await this.#undoDead();
+    }
   }
 
   async #undoDead(): Promise<void> {
-    for (const { remove } of await deadAttachments(this.#options.isHeld)) {
-      await remove();
-    }
+    await makeHostFolders();
+    await using _lock = await lockLeases(hostFolders().leases);
+    await undoDead(this.#options.isHeld);
   }
 
   async #plan(
@@ -161,7 +170,7 @@ export class Networks {
     index: number,
     leases: NetworkLeases,
     holder: Holder,
-    ports: readonly PublishedPort[],
+    publishes: boolean,
   ): Promise<AttachmentRecord | undefined> {
     const { network = DEFAULT_NETWORK, ifaceId = `eth${index}`, multiQueue = false } = request;
     const definition = await this.#store.get(network);
@@ -170,16 +179,16 @@ export class Networks {
     if (!strategy.hasInterface) {
       return undefined;
     }
-    assertSupported(definition, egress, ports);
+    assertSupported(definition, egress, publishes && index === 0);
     const plan = await strategy.plan({ definition, request, ifaceId, leases });
-    return { version: 1, holder, definition, ...plan, egress, ports, multiQueue };
+    return { version: 1, holder, definition, ...plan, egress, ports: [], multiQueue };
   }
 }
 
 /** @throws SmartVMError NETWORK_UNSUPPORTED for what nobody would see to */
-function assertSupported({ name, mode }: NetworkDefinition, egress: Egress, ports: readonly PublishedPort[]): void {
+function assertSupported({ name, mode }: NetworkDefinition, egress: Egress, publishes: boolean): void {
   const { isOfHost, ownsBridge } = MODES[mode];
-  if (!isOfHost && (Array.isArray(egress) || ports.length > 0)) {
+  if (!isOfHost && (Array.isArray(egress) || publishes)) {
     throw new SmartVMError(
       'NETWORK_UNSUPPORTED',
       `the network ${name} has neither rules nor published ports: its egress is 'none' or 'internet'; use one of mode 'nat'`,

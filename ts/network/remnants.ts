@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Holder, isSameHolder, readHolder } from '../util/holder.js';
-import { releaseLeaseOf } from '../util/leases.js';
+import { lockLeases, releaseLeaseOf } from '../util/leases.js';
 import { takeDown } from './fabric.js';
 import { type AttachmentRecord, hostFolders, readAttachments } from './host-state.js';
 
@@ -35,13 +35,29 @@ export async function deadNetworkLeases(isHeld: IsHeld): Promise<NetworkRemnant[
   return await leases(async (holder) => !(await isHeld(holder)));
 }
 
+/**
+ * Undoes the interfaces of dead VMs. Whoever does so has the leases' lock: until a name is given back, which takes that lock too, no VM
+ * that comes after can have an interface of that name.
+ */
+export async function undoDead(isHeld: IsHeld): Promise<void> {
+  for (const record of await recordsOf(async (holder) => !(await isHeld(holder)))) {
+    await takeDown(record);
+  }
+}
+
 async function attachments(isWanted: IsHeld): Promise<NetworkRemnant[]> {
-  const records = await wanted(await readAttachments({ withGoing: true }), isWanted);
-  return records.map((record: AttachmentRecord) => ({
+  return (await recordsOf(isWanted)).map((record) => ({
     kind: 'network',
     name: `${record.definition.name} ${record.wire.tapName}`,
-    remove: () => takeDown(record),
+    remove: async () => {
+      await using _lock = await lockLeases(hostFolders().leases);
+      await takeDown(record);
+    },
   }));
+}
+
+async function recordsOf(isWanted: IsHeld): Promise<AttachmentRecord[]> {
+  return await wanted(await readAttachments({ withGoing: true }), isWanted);
 }
 
 async function leases(isWanted: IsHeld): Promise<NetworkRemnant[]> {

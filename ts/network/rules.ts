@@ -1,32 +1,87 @@
 import type { NetworkDefinition } from '../config/network.js';
-import type { Holder } from '../util/holder.js';
+import { SmartVMError } from '../errors.js';
 import { withFabricLock } from './fabric-lock.js';
-import { type AttachmentRecord, readActive, readAttachments } from './host-state.js';
+import { type AttachmentRecord, readActive, readAttachments, writeAttachment } from './host-state.js';
 import { MODES } from './modes/modes.js';
-import { rebuildNft, tryNft } from './plumbing/nft.js';
+import { listNft, rebuildNft, tryNft } from './plumbing/nft.js';
 import type { NftCommand } from './policy/nft.js';
 import {
   attachElements,
   detachElements,
-  networkElements,
   type PolicyAttachment,
   type PolicyNetwork,
+  policyOf,
+  withdrawPolicy,
 } from './policy/ruleset.js';
+import { reconcile } from './policy/sweep.js';
 
-/** Runs commands in one transaction; where the tables are not there, they are made with all that is known of the host's VMs. */
-export async function putRules(commands: readonly NftCommand[], holder: Holder, signal?: AbortSignal): Promise<void> {
-  if (await tryNft(commands, signal)) {
-    return;
+/** Runs commands in one transaction; where the tables are not as they should be, all that is known of the host's VMs is put in. */
+export async function putRules(commands: readonly NftCommand[], signal?: AbortSignal): Promise<void> {
+  if ((await tryNft(commands, signal)) !== 'done') {
+    await withFabricLock(async () => {
+      // Of several that find it so, the first puts in what it knows of all.
+      if ((await tryNft(commands, signal)) !== 'done') {
+        await rebuildRules(signal);
+      }
+    }, signal);
   }
-  // Of several programs that find it gone, one after the other: each puts in what it knows of all.
-  await withFabricLock(holder, () => rebuildRules(signal), signal);
 }
 
-/** By who has the lock. */
+/**
+ * Makes the tables hold what the records say and nothing else. By who has the lock.
+ * @throws SmartVMError NETWORK_FAILED, NET_ADMIN_MISSING, TOOL_MISSING, CANCELED
+ */
 export async function rebuildRules(signal?: AbortSignal): Promise<void> {
+  const listings = await listNft(signal);
   const [networks, records] = [await readActive(), await readAttachments()];
-  const elements = [...networks.map(policyNetwork).flatMap(networkElements), ...records.flatMap(elementsOf)];
-  await rebuildNft(elements, signal);
+  const wires = records.map(({ wire, definition, egress, ports }) => ({
+    attachment: policyAttachment(wire, definition),
+    egress,
+    ports,
+  }));
+  const outcome = await rebuildNft(reconcile(listings, networks.map(policyNetwork), wires), signal);
+  if (outcome !== 'done') {
+    throw new SmartVMError(
+      'NETWORK_FAILED',
+      `the rules of ${records.length} VMs cannot be put in: nft says ${outcome}`,
+    );
+  }
+}
+
+/** Changes policy or ports of an interface, as it is when this has the lock. @param find gives undefined where it has gone */
+export async function changeRules(
+  find: () => Promise<AttachmentRecord | undefined>,
+  change: Partial<Pick<AttachmentRecord, 'egress' | 'ports'>>,
+): Promise<AttachmentRecord | undefined> {
+  return await withFabricLock(async () => {
+    const before = await find();
+    if (!before) {
+      return undefined;
+    }
+    const after = { ...before, ...change };
+    await writeAttachment(after);
+    try {
+      const outcome = await tryNft([...elementsAway(before), ...elementsOf(after), ...(await unusedPolicy(before))]);
+      await (outcome === 'done' ? undefined : rebuildRules());
+      return after;
+    } catch (error) {
+      await writeAttachment(before); // which is what still holds
+      throw error;
+    }
+  });
+}
+
+/** Takes an interface that counts for nothing any more out of the rules, with a policy that nobody else has. */
+export async function withdrawRules(record: AttachmentRecord): Promise<void> {
+  const withdraw = async (more: readonly NftCommand[]) => await tryNft([...elementsAway(record), ...more]);
+  // The policy of most VMs is that of others: then there is nothing that anybody else could be about to use.
+  const isAlone = (await unusedPolicy(record)).length > 0;
+  const outcome = isAlone
+    ? await withFabricLock(async () => await withdraw(await unusedPolicy(record)))
+    : await withdraw([]);
+  if (outcome === 'conflict') {
+    await withFabricLock(rebuildRules); // the record is out of date: whoever changed it was killed over it
+  }
 }
 
 /** The commands that let an interface of a VM in. */
@@ -34,13 +89,21 @@ export function elementsOf({ wire, definition, egress, ports }: AttachmentRecord
   return attachElements(policyAttachment(wire, definition), egress, ports);
 }
 
+export function policyNetwork({ bridge, mode, ipv4, ipv6, isolated, via }: NetworkDefinition): PolicyNetwork {
+  return { bridge, owned: MODES[mode].ownsBridge, ipv4, ipv6, isolated, via };
+}
+
 /** Those that take it out. */
-export function elementsAway({ wire, definition, egress, ports }: AttachmentRecord): NftCommand[] {
+function elementsAway({ wire, definition, egress, ports }: AttachmentRecord): NftCommand[] {
   return detachElements(policyAttachment(wire, definition), egress, ports);
 }
 
-export function policyNetwork({ bridge, mode, ipv4, ipv6, isolated, via }: NetworkDefinition): PolicyNetwork {
-  return { bridge, owned: MODES[mode].ownsBridge, ipv4, ipv6, isolated, via };
+/** The commands that remove the policy of an interface, unless another of those that count has the same. */
+async function unusedPolicy({ wire, egress }: AttachmentRecord): Promise<NftCommand[]> {
+  const name = policyOf(egress, wire.dns);
+  const others = await readAttachments();
+  const isUsed = others.some((one) => policyOf(one.egress, one.wire.dns) === name);
+  return isUsed ? [] : withdrawPolicy(egress, wire.dns);
 }
 
 function policyAttachment(wire: AttachmentRecord['wire'], definition: NetworkDefinition): PolicyAttachment {

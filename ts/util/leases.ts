@@ -1,6 +1,6 @@
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { lockFile } from './file-lock.js';
+import { type FileLock, lockFile } from './file-lock.js';
 import { type Holder, isSameHolder, readHolder, writeHolder } from './holder.js';
 
 /** A name that is one holder's alone, among all programs of the host that use the directory. */
@@ -53,12 +53,17 @@ export async function acquireLease(options: LeaseOptions): Promise<Lease | undef
   return held.length > 0 ? await reclaim(options, held) : undefined;
 }
 
+/** The lock under which names of dead holders are given back. @throws SmartVMError TOOL_MISSING, TOOL_FAILED, CANCELED */
+export async function lockLeases(directory: string, signal?: AbortSignal): Promise<FileLock> {
+  return await lockFile(join(directory, LOCK), signal);
+}
+
 /**
  * Gives a name back for a holder that is dead, unless it is another's by now.
  * @throws SmartVMError TOOL_MISSING, TOOL_FAILED
  */
 export async function releaseLeaseOf(directory: string, name: string, holder: Holder): Promise<void> {
-  await using _lock = await lockFile(join(directory, LOCK));
+  await using _lock = await lockLeases(directory);
   const path = join(directory, name);
   const current = await readHolder(path);
   if (current && current !== 'unknown' && isSameHolder(current, holder)) {
@@ -89,7 +94,7 @@ async function take({ directory, holder }: LeaseOptions, name: string): Promise<
 
 async function reclaim(options: LeaseOptions, held: readonly string[]): Promise<Lease | undefined> {
   const { directory, signal, reclaimable = async (names) => names } = options;
-  await using _lock = await lockFile(join(directory, LOCK), signal);
+  await using _lock = await lockLeases(directory, signal);
   for (let start = 0; start < held.length; start += BATCH) {
     const batch = held.slice(start, start + BATCH);
     const states = await Promise.all(batch.map((name) => stateOf(options, name)));

@@ -23,8 +23,15 @@ export function currentBootIdSync(): string {
 
 /** The identity of a live process; undefined when there is none, or only a zombie. */
 export async function processIdentity(pid: number): Promise<ProcessIdentity | undefined> {
-  const startTime = startTimeIn(await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined));
+  const startTime = startTimeIn(await readFile(`/proc/${pid}/stat`, 'utf8').catch(ifGone));
   return startTime === undefined ? undefined : { pid, startTime, bootId: await currentBootId() };
+}
+
+/** Of a program that has no file descriptor left nothing else is dead: only the kernel's word for it counts. */
+function ifGone(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT' && error.code !== 'ESRCH') {
+    throw error;
+  }
 }
 
 /** The start time of a process that lives, by its /proc/PID/stat (proc_pid_stat(5)). */

@@ -18,6 +18,7 @@ import { type BootContext, recorded, remaining, started } from './boot-context.j
 import { configure, loadSnapshot, restoreMetadata, startInstance } from './configure.js';
 import { beginLife } from './lifetime.js';
 import { jailNetwork, plumbNetwork, takeAddresses } from './network.js';
+import { publishPorts } from './ports.js';
 import { makeRuntimeDirectory } from './runtime-directory.js';
 import { StepLog, type StepTiming } from './step-log.js';
 
@@ -50,6 +51,7 @@ const BRING_UP: Steps = [
     { name: 'vmm', run: startVmm },
   ],
 ];
+const PORTS: BootStep = { name: 'ports', run: publishPorts };
 const KEEPER: BootStep = { name: 'keeper', run: callKeeper };
 const SEAL: Steps = [[{ name: 'seal', run: sealVm }]];
 const AGENT: Steps = [[{ name: 'agent', run: connectAgent }], [{ name: 'guest-network', run: awaitGuestNetwork }]];
@@ -57,7 +59,7 @@ const AGENT: Steps = [[{ name: 'agent', run: connectAgent }], [{ name: 'guest-ne
 /** A boot from nothing to a guest that answers and runs its command. */
 export const BOOT: Steps = [
   ...BRING_UP,
-  [{ name: 'configure', run: configure }],
+  [{ name: 'configure', run: configure }, PORTS],
   [{ name: 'instance-start', run: startInstance }, KEEPER],
   ...SEAL,
   ...AGENT,
@@ -68,6 +70,7 @@ export const BOOT: Steps = [
 /** A start from a snapshot to a guest that answers again. */
 export const RESTORE: Steps = [
   ...BRING_UP,
+  [PORTS],
   [{ name: 'load-snapshot', run: loadSnapshot }, KEEPER],
   ...SEAL,
   [{ name: 'metadata', run: restoreMetadata }],

@@ -66,7 +66,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     this.config = new VMConfig(config, (options.attach?.record.restored ?? options.restore) ? 'snapshot' : 'boot');
     this.socketPath = socketPath;
     this.networkManager = networkManager;
-    this.network = new VmNetwork(id, options.networkAccess);
+    this.network = new VmNetwork(id, options.networkAccess, (ports) => this.vmm().publish(ports));
     this.#binaryPath = binaryPath;
     this.#options = options;
     this.#state = new StateMachine(id, (state, previous) => tell(this, 'state', state, previous));

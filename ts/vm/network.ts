@@ -1,8 +1,11 @@
 import { USER_NETWORKS } from '../config/ids.js';
 import type { NetworkAttachment } from '../config/network.js';
+import type { PublishedPort } from '../config/publish.js';
 import type { IRestoreOptions } from '../config/restore.js';
 import type { INetworkInterfaceConfig } from '../config/types.js';
+import type { Publication } from '../vmm/published-ports.js';
 import type { BootContext } from './boot-context.js';
+import { reclaimPredecessor } from './predecessor.js';
 
 /** What a VM has of networks: addresses from the first, interfaces once they are plumbed. */
 export interface VmConnection {
@@ -11,6 +14,10 @@ export interface VmConnection {
   /** The network namespace in which the VMM finds them; undefined: this program's. */
   readonly namespace: string | undefined;
   readonly plumb: (signal: AbortSignal) => Promise<void>;
+  /** What is to lead to it; undefined: nothing. */
+  readonly publication: Publication | undefined;
+  /** Lets in what comes from outside to ports of the host that have been bound. */
+  readonly published: (ports: readonly PublishedPort[]) => Promise<void>;
   readonly release: () => Promise<void>;
 }
 
@@ -19,11 +26,13 @@ export type Connect = (signal: AbortSignal) => Promise<VmConnection>;
 
 /** Addresses are known before the VM has a directory, for its record and its guest are told of them. */
 export async function takeAddresses(context: BootContext, signal: AbortSignal): Promise<void> {
-  const connection = await context.connect?.(signal);
-  if (connection) {
-    context.cleanup.push('network', () => connection.release());
-    context.connection = connection;
+  if (!context.connect) {
+    return;
   }
+  await reclaimPredecessor(context);
+  const connection = await context.connect(signal);
+  context.cleanup.push('network', () => connection.release());
+  context.connection = connection;
 }
 
 /** Makes interfaces and rules. Each is written down before. */

@@ -4,18 +4,11 @@ import { resolve } from 'node:path';
 import { SmartVMError } from '../errors.js';
 import { currentProcess } from '../util/process-identity.js';
 import { removeDirectory } from '../vmm/registry/passing-folder.js';
-import { reclaim } from '../vmm/registry/reclaim.js';
-import {
-  EMPTY_JOURNAL,
-  RECORD_VERSION,
-  UnreadableRecord,
-  type VmRecord,
-  withoutSecrets,
-} from '../vmm/registry/record.js';
-import { RecordFile, readRecord } from '../vmm/registry/record-file.js';
-import { standingOf } from '../vmm/registry/standing.js';
+import { EMPTY_JOURNAL, RECORD_VERSION, type VmRecord, withoutSecrets } from '../vmm/registry/record.js';
+import { RecordFile } from '../vmm/registry/record-file.js';
 import type { BootContext } from './boot-context.js';
 import { interfacesOf } from './network.js';
+import { reclaimTaken, taken } from './predecessor.js';
 
 /** Makes the directory of a VM. What a dead one of the same id has left is undone first, and never used. */
 export async function makeRuntimeDirectory(context: BootContext): Promise<void> {
@@ -34,26 +27,6 @@ export async function makeRuntimeDirectory(context: BootContext): Promise<void> 
       `${socketPath} exists: another VMM has it or has left it; remove it or name another`,
     );
   }
-}
-
-async function reclaimTaken(id: string, runtimeDir: string): Promise<void> {
-  const record = await readRecord(runtimeDir, id).catch((error: unknown) => {
-    if (!(error instanceof UnreadableRecord)) {
-      throw error;
-    }
-    const why = `${runtimeDir} is there, and is not known to be a VM's that has ended`;
-    throw taken(id, runtimeDir, `${why} (${error.message}); remove it or take another id`);
-  });
-  const standing = await standingOf(runtimeDir, record);
-  if (standing !== 'dead') {
-    const owner = `program ${record.owner.pid} has it`;
-    throw taken(id, runtimeDir, standing === 'owned' ? owner : 'it is already running');
-  }
-  await reclaim(runtimeDir, record);
-}
-
-function taken(id: string, runtimeDir: string, why: string): SmartVMError {
-  return new SmartVMError('VM_EXISTS', `VM ${id} exists: ${why}`, { details: { id, runtimeDir } });
 }
 
 /** What is known of a VM before anything of it is made. */

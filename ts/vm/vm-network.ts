@@ -2,14 +2,19 @@ import { assertEgress, type Egress } from '../config/egress.js';
 import type { NetworkAttachment } from '../config/network.js';
 import { type PublishedPort, publishedPorts } from '../config/publish.js';
 import { SmartVMError } from '../errors.js';
+import type { Publication } from '../vmm/published-ports.js';
 
 /** An interface of a VM in a network of this host. */
 export interface VmInterface {
   readonly attachment: NetworkAttachment;
+  /** By which addresses it is known to the host and the network: others than its own in a network of mode `netns`. */
+  readonly wire: NetworkAttachment;
   readonly egress: Egress;
   /** Those of the host that lead to it. */
   readonly ports: readonly PublishedPort[];
 }
+
+type Bind = (publication: Publication) => Promise<PublishedPort[]>;
 
 /** The networks of this host, as far as one VM is concerned. */
 export interface VmNetworkAccess {
@@ -27,11 +32,13 @@ export interface VmNetworkAccess {
 export class VmNetwork {
   readonly #id: string;
   readonly #access: VmNetworkAccess | undefined;
+  readonly #bind: Bind;
 
-  /** @param access undefined for a VM that is in no network */
-  constructor(id: string, access: VmNetworkAccess | undefined) {
+  /** @param access undefined for a VM that is in no network @param bind has the VM's keeper hold ports of the host */
+  constructor(id: string, access: VmNetworkAccess | undefined, bind: Bind) {
     this.#id = id;
     this.#access = access;
+    this.#bind = bind;
   }
 
   /** Its interfaces, by their ids; none before the start and after the end. */
@@ -57,25 +64,37 @@ export class VmNetwork {
    */
   async setEgress(egress: Egress, ifaceId?: string): Promise<void> {
     assertEgress(egress);
-    for (const name of await this.#named(ifaceId)) {
-      await this.#access?.change(name, { egress });
+    for (const { attachment } of await this.#named(ifaceId)) {
+      await this.#access?.change(attachment.ifaceId, { egress });
     }
   }
 
   /**
-   * Replaces the ports of the host that lead to ports of its first interface.
-   * @throws SmartVMError INVALID_OPTION, VM_NOT_FOUND where it is in no network, NETWORK_UNSUPPORTED, NETWORK_FAILED
+   * Replaces the ports of the host that lead to ports of its first interface. Connections to those that stay, stay.
+   * @returns which they are
+   * @throws SmartVMError PORT_TAKEN with nothing changed, INVALID_OPTION, NO_CLIENT, VM_NOT_FOUND where it is in no network, NETWORK_FAILED
    */
-  async publish(ports: readonly (string | PublishedPort)[]): Promise<void> {
+  async publish(ports: readonly (string | PublishedPort)[]): Promise<PublishedPort[]> {
     const wanted = publishedPorts(ports);
     const [first] = await this.#named(undefined);
-    await this.#access?.change(first ?? '', { ports: wanted });
+    const guest = first?.wire.ipv4 ?? first?.wire.ipv6;
+    if (!first || guest === undefined) {
+      return [];
+    }
+    const bound = await this.#bind({ guest, ports: wanted });
+    try {
+      await this.#access?.change(first.attachment.ifaceId, { ports: bound });
+      return bound;
+    } catch (error) {
+      await this.#bind({ guest, ports: first.ports });
+      throw error;
+    }
   }
 
   /** @throws SmartVMError VM_NOT_FOUND */
-  async #named(ifaceId: string | undefined): Promise<string[]> {
-    const ids = (await this.interfaces()).map(({ attachment }) => attachment.ifaceId);
-    const meant = ids.filter((id) => ifaceId === undefined || id === ifaceId);
+  async #named(ifaceId: string | undefined): Promise<VmInterface[]> {
+    const all = await this.interfaces();
+    const meant = all.filter(({ attachment }) => ifaceId === undefined || attachment.ifaceId === ifaceId);
     if (meant.length === 0) {
       const which = ifaceId === undefined ? 'no interface' : `no interface ${ifaceId}`;
       throw new SmartVMError('VM_NOT_FOUND', `VM ${this.#id} has ${which} in a network of this host`, {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { HostPath } from '../config/host-paths.js';
+import type { PublishedPort } from '../config/publish.js';
 import { isSmartVMError, SmartVMError } from '../errors.js';
 import { FirecrackerApi } from '../firecracker/api.js';
 import type { ApiError } from '../firecracker/api-error.js';
@@ -16,6 +17,7 @@ import { consoleTailOf, withLastWords } from './last-words.js';
 import { Launcher } from './launcher.js';
 import { livingKeeper } from './living-keeper.js';
 import { inNamespace } from './network-namespace.js';
+import { type Publication, putPorts } from './published-ports.js';
 import { type InstanceInfo, Readiness } from './readiness.js';
 import type { VmRecord } from './registry/record.js';
 
@@ -233,6 +235,12 @@ export class VmmProcess {
     await this.kill();
     await this.#keeper.end();
     await this.#closeClients();
+  }
+
+  /** Has its keeper hold ports of the host, in place of those before. @throws SmartVMError those of `putPorts()` */
+  async publish(publication: Publication): Promise<PublishedPort[]> {
+    await this.#keeper.reach();
+    return await putPorts(this.#keeper.client, publication);
   }
 
   async #closeClients(): Promise<void> {

@@ -57,15 +57,13 @@ func (a *api) putPorts(w http.ResponseWriter, r *http.Request) {
 		fault(w, http.StatusBadRequest, fmt.Sprintf("%.64q is not the address of a guest", body.Guest))
 		return
 	}
-	bound, failed, err := a.ports.publish(guest.String(), body.Ports)
+	bound, err := a.ports.publish(guest.String(), body.Ports)
 	if err != nil {
 		status := http.StatusBadRequest
 		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL) {
 			status = http.StatusConflict
 		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		json.NewEncoder(w).Encode(map[string]any{"fault_message": err.Error(), "port": failed})
+		fault(w, status, err.Error())
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -74,7 +72,7 @@ func (a *api) putPorts(w http.ResponseWriter, r *http.Request) {
 
 // publish binds all ports or none. A port that is published already keeps its socket and its connections; hostPort 0 is another one
 // each time.
-func (p *ports) publish(guest string, wanted []port) (bound []port, failed int, err error) {
+func (p *ports) publish(guest string, wanted []port) (bound []port, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if guest != p.guest {
@@ -87,7 +85,7 @@ func (p *ports) publish(guest string, wanted []port) (bound []port, failed int, 
 		if closer == nil {
 			if closer, number, err = p.bind(guest, one); err != nil {
 				closeAbsent(open, p.open)
-				return nil, i, err
+				return nil, fmt.Errorf("ports[%d]: %w", i, err)
 			}
 		}
 		one.HostPort = number
@@ -95,7 +93,7 @@ func (p *ports) publish(guest string, wanted []port) (bound []port, failed int, 
 	}
 	closeAbsent(p.open, open)
 	p.guest, p.open = guest, open
-	return bound, 0, nil
+	return bound, nil
 }
 
 func closeAbsent(from, of map[port]io.Closer) {

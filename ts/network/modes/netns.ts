@@ -14,6 +14,8 @@ const INSIDE = {
   ipv6: 'fd00:172:29:255::2',
   prefixes: { ipv4: 30, ipv6: 64 },
   gateways: { ipv4: '172.29.255.1', ipv6: 'fd00:172:29:255::1' },
+  /** Of the namespace's end, by which its kernel asks for the guest's MAC. */
+  linkLocal: 'fe80::1',
 };
 const UPLINK = 'eth0';
 
@@ -27,7 +29,7 @@ export const netnsMode: Strategy = {
   ownsBridge: true,
   plan: async (request) => {
     const wire = await planAttachment(request);
-    const { ipv6, prefixes, gateways, ...rest } = INSIDE;
+    const { ipv6, prefixes, gateways, linkLocal: _own, ...rest } = INSIDE;
     const hasIpv6 = wire.ipv6 !== undefined;
     const attachment: NetworkAttachment = {
       ...{ ...wire, ...rest },
@@ -72,6 +74,7 @@ function insideLines({ wire, attachment, multiQueue }: AttachmentRecord): string
     ...(hasIpv6
       ? [
           `addr add ${attachment.gateways.ipv6}/${attachment.prefixes.ipv6} dev ${tapName} nodad`,
+          `addr add ${INSIDE.linkLocal}/64 dev ${tapName} nodad`,
           `route add default via ${wire.gateways.ipv6} dev ${UPLINK}`,
         ]
       : []),

@@ -22,8 +22,19 @@ export function bridgeUp({ bridge, ipv4, ipv6 }: NetworkDefinition, mtu: number)
     // A link that is up takes addresses of IPv6 without asking whether others have them.
     ...(ipv6 === undefined
       ? []
-      : [`addr replace ${poolOf(ipv6).gateway}/${poolOf(ipv6).range.prefix} dev ${bridge} nodad`]),
+      : [
+          `addr replace ${poolOf(ipv6).gateway}/${poolOf(ipv6).range.prefix} dev ${bridge} nodad`,
+          gatewayLinkLocal(bridge),
+        ]),
   ];
+}
+
+/**
+ * The line that gives a gateway a link-local address. From theirs, guests ask whether it is still there; without one of its own it
+ * has no route to answer by, and is lost to them for seconds each time.
+ */
+function gatewayLinkLocal(device: string): string {
+  return `addr replace fe80::1/64 dev ${device} nodad`;
 }
 
 /** Lines that make the TAP of a VM, without addresses of the host's own, and a port of the bridge. */

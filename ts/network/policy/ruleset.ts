@@ -2,7 +2,7 @@ import type { Egress } from '../../config/egress.js';
 import type { PublishedPort } from '../../config/publish.js';
 import { BASE_RULESET } from './base.js';
 import { attachmentSets, type ElementSet, networkSets } from './elements.js';
-import { addElements, dropElements, interfaceName, type NftCommand } from './nft.js';
+import { addElements, dropElements, interfaceName, type NftCommand, TABLE } from './nft.js';
 import { compileEgress, policyChains } from './policy-chains.js';
 
 /** What the rules have to know of a network. */
@@ -85,6 +85,20 @@ export function changeIsolation(
   const ports = attachments.map(({ port }) => interfaceName(port));
   const edit = after.isolated ? addElements : dropElements;
   return [...withdrawNetwork(before), ...networkElements(after), ...edit('bridge', 'isolated', ports)];
+}
+
+/** What a policy is known by: one that means the same has the same. */
+export function policyOf(egress: Egress, dns: readonly string[]): string {
+  return compileEgress(egress, dns).egress;
+}
+
+/** The commands that remove the chains of a policy that no guest has any more, behind those that took the last one out. */
+export function withdrawPolicy(egress: Egress, dns: readonly string[]): NftCommand[] {
+  const policy = compileEgress(egress, dns);
+  return [policy.egress, policy.host].flatMap((name) => [
+    `add chain inet ${TABLE} ${name}`,
+    `delete chain inet ${TABLE} ${name}`,
+  ]);
 }
 
 /** The commands that take a wire out again, given as it was let in. Idempotent. Its policy's chains stay, for others may have them. */
