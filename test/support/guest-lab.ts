@@ -52,7 +52,8 @@ interface Addresses {
 
 /** Says what came of a connection to an address and a port within so many seconds. */
 const GET = `
-said=$(LC_ALL=C timeout $2 bash -c 'exec 3<>/dev/tcp/$0/$1 && printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3 && grep ^hello <&3' $0 $1 2>&1)
+said=$(LC_ALL=C timeout $2 bash -c 'exec 3<>/dev/tcp/$0/$1 && printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3 &&
+  while read -r line; do case $line in hello*) echo "$line"; break; esac; done <&3' $0 $1 2>&1)
 case $?:$said in 0:*) echo "$said";; 124:*) echo silence;; *refused*) echo refused;; *) echo "$said";; esac`;
 
 /** A host with an internet behind it and a client beside it, each a network namespace; the VMs are Debian's, on smartvm-qemu. */
