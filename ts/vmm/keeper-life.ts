@@ -28,18 +28,20 @@ const WORD_MS = 250;
 /** What programs tell a keeper of their VM's life, and hear from it. */
 export class KeeperLife {
   readonly #id: string;
-  readonly #keeper: Pick<Keeper, 'client' | 'reach'>;
+  readonly #keeper: Pick<Keeper, 'client' | 'reach' | 'say'>;
   readonly #socketPath: string;
   readonly #over = new AbortController();
   readonly #listeners: ((event: KeeperEvent) => void)[] = [];
   readonly #use = new GuestUse(() => this.#hold());
   #said: Promise<unknown> = Promise.resolve();
+  /** Words that have not arrived. */
+  #pending = 0;
   #hearing: Promise<VmmExit | undefined> | undefined;
   #standing: KeeperEvent | undefined;
   #isEnded = false;
 
   /** @param standing how it stands, where that is known */
-  constructor(id: string, runtimeDir: string, keeper: Pick<Keeper, 'client' | 'reach'>, standing?: VmStatus | null) {
+  constructor(id: string, runtimeDir: string, keeper: Pick<Keeper, 'client' | 'reach' | 'say'>, standing?: VmStatus | null) {
     this.#id = id;
     this.#keeper = keeper;
     this.#use.isLimited = standing?.idleTimeoutMs !== undefined;
@@ -49,8 +51,27 @@ export class KeeperLife {
   /** Says it beside whatever is done, one word after the other. That the keeper hears it is not certain: it may be gone. */
   tell(word: KeeperWord): void {
     this.#isEnded ||= word.state === 'stopping';
+    this.#pending += 1;
     const put = () => this.#keeper.client.put('/state', word, { timeoutMs: WORD_MS });
-    this.#said = this.#said.then(() => this.#keeper.reach().then(put)).catch(() => undefined);
+    this.#said = this.#said
+      .then(() => this.#keeper.reach().then(put))
+      .catch(() => undefined)
+      .finally(() => {
+        this.#pending -= 1;
+      });
+  }
+
+  /**
+   * As {@link tell}, for a word on which the keeper asks no VMM: the first of all, and that the VM is being stopped. Those of its owner
+   * take no call, for between them may lie a whole VM.
+   */
+  tellFast(word: KeeperWord): void {
+    if (this.#pending > 0 || !this.#keeper.say) {
+      this.tell(word);
+      return;
+    }
+    this.#isEnded ||= word.state === 'stopping';
+    this.#keeper.say(word);
   }
 
   /** Whether this program has said that it ends the VM. */

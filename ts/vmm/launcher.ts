@@ -5,7 +5,7 @@ import { SmartVMError, type SmartVMErrorCode } from '../errors.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { withDeadline } from '../util/deadline.js';
 import { type ProcessIdentity, processIdentity } from '../util/process-identity.js';
-import { KEEPER_EXIT_MS, type Keeper } from './keeper.js';
+import { KEEPER_EXIT_MS, type Keeper, type OwnersWord } from './keeper.js';
 import { KeeperLife, type KeeperWord } from './keeper-life.js';
 
 /** What a launcher is to start. */
@@ -130,7 +130,8 @@ export class Launcher {
       call ??= this.#call();
       return call;
     };
-    const life = new KeeperLife(id, runtimeDir, { client, reach });
+    const say = (word: OwnersWord) => void this.#child.stdin?.write(`${JSON.stringify(word)}\n`);
+    const life = new KeeperLife(id, runtimeDir, { client, reach, say });
     const detach = async (word: KeeperWord) => {
       await life.begin(word, '/detached');
       this.#child.unref(); // a program waits for its VM to end, as for any child, but not for one that outlives it
@@ -145,7 +146,8 @@ export class Launcher {
         this.#child.unref();
       },
       end: () => this.end().finally(() => life.close()),
-      ...{ client, reach, life, detach },
+      kill: async () => say({ signal: 'SIGKILL' }),
+      ...{ client, reach, say, life, detach },
     };
   }
 

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -84,7 +83,8 @@ func catchSignals() <-chan os.Signal {
 
 // keep stays until the VMM has ended and everyone who asked knows.
 func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
-	gone := watchOwner()
+	go api.owner.listen()
+	gone := api.owner.gone
 	replaceByNull(1) // its reader sees the end
 	isOrphan := false
 	var kill <-chan time.Time
@@ -130,23 +130,6 @@ func reasonOf(life *life, isOrphan bool) string {
 		return "owner-gone"
 	}
 	return "exited"
-}
-
-// watchOwner answers a channel that closes when the other end of stdin is gone.
-func watchOwner() <-chan struct{} {
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		for buffer := make([]byte, 512); ; {
-			n, err := syscall.Read(0, buffer)
-			if err == syscall.EAGAIN {
-				unix.Poll([]unix.PollFd{{Fd: 0, Events: unix.POLLIN}}, -1)
-			} else if err != syscall.EINTR && n <= 0 {
-				return
-			}
-		}
-	}()
-	return gone
 }
 
 // replaceByNull keeps the number taken, for a file that got it would be someone's stdin or stdout.
