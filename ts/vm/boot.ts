@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { configPaths, restorePaths } from '../config/host-paths.js';
 import { gatedFields } from '../config/since.js';
@@ -239,7 +239,7 @@ async function startVmm(context: BootContext, signal: AbortSignal): Promise<void
     await endUnnamed(runtimeDir, recorded(context).record);
     throw error;
   });
-  cleanup.push('api socket', () => rm(socketPath, { force: true }));
+  cleanup.push('api socket', () => rmSync(socketPath, { force: true }));
   cleanup.push('vmm', () => vmm.dispose());
   context.process = vmm;
   context.onVmm(vmm);

@@ -24,6 +24,8 @@ export type LimitChange = { readonly [Name in 'timeoutMs' | 'idleTimeoutMs']?: n
 
 /** A keeper that hangs holds nobody up for longer. */
 const WORD_MS = 250;
+/** By then what follows a start is done; and what has happened meanwhile, the first event says. */
+const HEAR_AFTER_MS = 100;
 
 /** What programs tell a keeper of their VM's life, and hear from it. */
 export class KeeperLife {
@@ -37,11 +39,17 @@ export class KeeperLife {
   /** Words that have not arrived. */
   #pending = 0;
   #hearing: Promise<VmmExit | undefined> | undefined;
+  #soon: NodeJS.Timeout | undefined;
   #standing: KeeperEvent | undefined;
   #isEnded = false;
 
   /** @param standing how it stands, where that is known */
-  constructor(id: string, runtimeDir: string, keeper: Pick<Keeper, 'client' | 'reach' | 'say'>, standing?: VmStatus | null) {
+  constructor(
+    id: string,
+    runtimeDir: string,
+    keeper: Pick<Keeper, 'client' | 'reach' | 'say'>,
+    standing?: VmStatus | null,
+  ) {
     this.#id = id;
     this.#keeper = keeper;
     this.#use.isLimited = standing?.idleTimeoutMs !== undefined;
@@ -105,13 +113,13 @@ export class KeeperLife {
     }
   }
 
-  /** The keeper's events from now on, the first of which says how it stands. */
+  /** The keeper's events from a moment later on, the first of which says how it stands then. */
   listen(listener: (event: KeeperEvent) => void): void {
     this.#listeners.push(listener);
     if (this.#standing) {
       listener(this.#standing);
     }
-    void this.exit();
+    this.#soon ??= setTimeout(() => void this.exit(), HEAR_AFTER_MS).unref();
   }
 
   /** Settles with the exit that the keeper tells; with undefined when that is gone without a word, or this was closed. */
@@ -129,6 +137,7 @@ export class KeeperLife {
 
   /** Nothing more is told or heard. */
   close(): void {
+    clearTimeout(this.#soon);
     this.#over.abort();
   }
 

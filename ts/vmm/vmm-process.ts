@@ -10,7 +10,7 @@ import { endProcess } from '../util/end-process.js';
 import { adoptKeeper } from './adopted-keeper.js';
 import type { Confinement } from './confinement.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
-import { KILL_ORDER_MS, type Keeper } from './keeper.js';
+import { type Keeper, KILL_ORDER_MS } from './keeper.js';
 import type { KeeperLife, KeeperWord } from './keeper-life.js';
 import { consoleTailOf, withLastWords } from './last-words.js';
 import { Launcher } from './launcher.js';
