@@ -244,6 +244,7 @@ async function startVmm(context: BootContext, signal: AbortSignal): Promise<void
   context.process = vmm;
   context.onVmm(vmm);
   await vmm.waitUntilReady(remaining(context), signal);
+  void vmm.reachKeeper();
 }
 
 /** While the VMM is busy with its guest: keeper and record are in nobody's way then. */
