@@ -31,6 +31,8 @@ interface Hello {
 
 const HELLO_TIMEOUT_MS = 10_000;
 const REACHABLE_MS = 2_000;
+/** For Go's runtime: it does one thing at a time, and is gone before it has filled any memory. */
+const LAUNCHER_ENVIRONMENT = { GOMAXPROCS: '1', GOGC: 'off' };
 /** What programs are found by, and where they put temporary files. */
 const ENVIRONMENT = ['PATH', 'LD_LIBRARY_PATH', 'LANG', 'TMPDIR', 'TZ'];
 
@@ -72,7 +74,7 @@ export class Launcher {
     const program = await verifiedProgram('launch');
     await verifiedProgram('keeper'); // which it becomes
     // A session of its own: a Ctrl-C on our terminal is ours to handle, not the VMM's. The order brings the environment.
-    return new Launcher(spawn(program, [], { detached: true, env: {}, stdio: ['pipe', 'pipe', 'pipe'] }));
+    return new Launcher(spawn(program, [], { detached: true, env: LAUNCHER_ENVIRONMENT, stdio: 'pipe' }));
   }
 
   get isAlive(): boolean {
