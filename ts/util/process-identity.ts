@@ -27,14 +27,19 @@ export async function processIdentity(pid: number): Promise<ProcessIdentity | un
   return startTime === undefined ? undefined : { pid, startTime, bootId: await currentBootId() };
 }
 
-/** The start time of a process that lives, by its /proc/PID/stat (proc_pid_stat(5)). */
+/** The start time of a process that lives, by its /proc/PID/stat. */
 function startTimeIn(stat: string | undefined): string | undefined {
-  // The command name (field 2) may hold spaces and parentheses: the fields are counted from its last ')'.
-  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const [state, threads, startTime] = [fields?.[0], fields?.[17], fields?.[19]];
+  const { state, threads, startTime } = fieldsOf(stat);
   // A zombie whose other threads have not ended yet is only the first of them that did.
   const isZombie = state === 'Z' && Number(threads) <= 1;
   return state === undefined || isZombie || state === 'X' ? undefined : startTime;
+}
+
+/** What proc_pid_stat(5) calls state (3), num_threads (20), starttime (22) and vsize (23). */
+function fieldsOf(stat: string | undefined) {
+  // The command name (field 2) may hold spaces and parentheses: the fields are counted from its last ')'.
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? [];
+  return { state: fields[0], threads: fields[17], startTime: fields[19], vsize: fields[20] };
 }
 
 export function isSameProcess(a: ProcessIdentity, b: ProcessIdentity): boolean {
@@ -47,10 +52,18 @@ export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
   return now !== undefined && isSameProcess(now, identity);
 }
 
-/** As {@link isAlive}, where the boot is known, for a look at many that must cost next to nothing. */
-export function isAliveSync({ pid, startTime, bootId }: ProcessIdentity, currentBoot: string): boolean {
+/**
+ * True while that very process can still do something, for a look at many that must cost next to nothing. One that was killed
+ * cannot from the moment on in which its first thread gave up its memory; on a busy host the last of its threads, and with it what
+ * {@link isAlive} speaks of, may go a second later.
+ */
+export function isActiveSync({ pid, startTime, bootId }: ProcessIdentity, currentBoot: string): boolean {
+  if (bootId !== currentBoot) {
+    return false;
+  }
   try {
-    return bootId === currentBoot && startTimeIn(readFileSync(`/proc/${pid}/stat`, 'utf8')) === startTime;
+    const now = fieldsOf(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+    return now.startTime === startTime && now.vsize !== '0';
   } catch {
     return false;
   }
