@@ -101,7 +101,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('smartvm debug, of VMs of $na
     await using bench = await ToyBench.open(vmm);
     const { vm } = await bench.boot({}, { name: 'web' });
     const kept = async () => await readFile(join(bench.runtimeDir, vm.id, 'timings.json'), 'utf8').catch(() => '');
-    await until(async () => (await kept()).includes('"running": []'), 10_000, 'all timings'); // written beside
+    await until(async () => (await kept()).includes('"running": []'), 30_000, 'all timings'); // written beside
     for (const state of ['Running', 'Paused']) {
       const found = await debug(bench, state === 'Running' ? 'web' : vm.id.slice(0, -2), vm.id);
       expect(await found.names()).toEqual(expect.arrayContaining(RUNNING));
@@ -145,7 +145,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('smartvm debug, of VMs of $na
           () => true,
           () => false,
         ),
-      10_000,
+      30_000,
       'timings of the start',
     );
     const found = await debug(bench, vm.id);

@@ -27,7 +27,7 @@ export async function halfEnded(): Promise<{ identity: ProcessIdentity } & Async
   try {
     await once(child, 'spawn');
     const state = async () => /^State:\t(.)/m.exec(await readFile(`/proc/${child.pid}/status`, 'utf8'))?.[1];
-    await until(async () => (await state()) === 'Z', 5_000, 'the end of its first thread');
+    await until(async () => (await state()) === 'Z', 30_000, 'the end of its first thread');
     const identity = (await processIdentity(child.pid as number)) as ProcessIdentity; // its other thread lives
     return { identity, [Symbol.asyncDispose]: end };
   } catch (error) {
