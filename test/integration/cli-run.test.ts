@@ -153,7 +153,7 @@ describe('smartvm run', () => {
     await run.says('ready');
     run.child.kill('SIGKILL');
     const remains = async () => [...(await smartvm.vms()), ...(await processesNaming(smartvm.runtimeDir))];
-    await until(async () => (await remains()).length === 0, 10_000, 'the end of the VM');
+    await until(async () => (await remains()).length === 0, 30_000, 'the end of the VM');
     expect(await smartvm.leftovers()).toHaveLength(1); // nobody has needed it
   });
 });

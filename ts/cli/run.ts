@@ -16,7 +16,7 @@ stopped. When it has ended by itself, 'smartvm ps -a' lists it, and its logs and
 
 Examples:
   smartvm run --memory 512 -- uname -a
-  smartvm run -d --name web -e PORT=8080 -- python3 -m http.server
+  smartvm run -d --name web --image oci:python:3.12 -e PORT=8080 -- python3 -m http.server
   smartvm run -d --rm --ttl 3600`;
 
 export function addRunCommand(program: Command, exit: (code: number) => void): void {
