@@ -173,8 +173,18 @@ export class ImageStore {
   }
 }
 
+/**
+ * Who has its root file system; and who has nothing but parts of it, such as a VM that writes to a copy of that. Images share kernels:
+ * whoever has one part and others that are not of this image has another image.
+ */
 function usersOf(manifest: ImageManifest, uses: Uses): string[] {
-  return [...new Set(blobsOf(manifest).flatMap(({ sha256 }) => uses.get(sha256) ?? []))].toSorted();
+  const parts = new Set(blobsOf(manifest).map(({ sha256 }) => sha256));
+  const ofOthers = new Set([...uses].flatMap(([sha256, ids]) => (parts.has(sha256) ? [] : ids)));
+  const users = [...parts].flatMap((sha256) => {
+    const ids = uses.get(sha256) ?? [];
+    return sha256 === manifest.blobs.rootfs.sha256 ? ids : ids.filter((id) => !ofOthers.has(id));
+  });
+  return [...new Set(users)].toSorted();
 }
 
 /** How many images have each part. */
