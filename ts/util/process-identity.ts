@@ -81,6 +81,18 @@ export function isActiveSync({ pid, startTime, bootId }: ProcessIdentity, curren
   return now.startTime === startTime && now.vsize !== '0';
 }
 
+let known: ProcessIdentity | undefined;
+
+/** As {@link currentProcess}, for who cannot wait. */
+export function currentProcessSync(): ProcessIdentity {
+  known ??= {
+    pid: process.pid,
+    startTime: startTimeIn(readFileSync('/proc/self/stat', 'utf8')) as string, // it lives
+    bootId: currentBootIdSync(),
+  };
+  return known;
+}
+
 let current: Promise<ProcessIdentity> | undefined;
 
 /** The identity of this program. */

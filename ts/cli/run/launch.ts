@@ -1,6 +1,7 @@
 import { type ImageConfig, imageCommand } from '../../config/image-config.js';
+import type { LayerOptions } from '../../config/layers.js';
 import type { ImageProgress } from '../../images/image-manager.js';
-import type { LaunchOptions } from '../../launch.js';
+import { DEFAULT_IMAGE, imageReference, type LaunchOptions } from '../../launch.js';
 import { SmartVM } from '../../smartvm.js';
 import type { MicroVM } from '../../vm/micro-vm.js';
 import { type EnvironmentOptions, environmentOf, labelsOf } from '../environment.js';
@@ -14,11 +15,14 @@ import { follow } from './follow.js';
 import { exitCodeInTime } from './time-up.js';
 
 export interface RunOptions extends EnvironmentOptions {
-  image: string;
+  image?: string;
   entrypoint?: string;
   pull: 'always' | 'missing';
   cpus: number;
   memory: number;
+  diskSize?: number;
+  keep?: string;
+  layer: LayerOptions['layer'];
   detach?: boolean;
   rm?: boolean;
   name?: string;
@@ -74,6 +78,9 @@ function launchOptions(options: RunOptions, signal: AbortSignal): LaunchOptions 
     image: options.image,
     vcpuCount: options.cpus,
     memSizeMib: options.memory,
+    layer: options.layer,
+    diskSizeMib: options.diskSize,
+    ...(options.keep === undefined ? {} : { ephemeral: false, layerName: options.keep }),
     hostname: options.hostname,
     env: environmentOf(options),
     user: options.user,
@@ -85,12 +92,18 @@ function launchOptions(options: RunOptions, signal: AbortSignal): LaunchOptions 
   };
 }
 
-/** What the image says of its command. */
+/** What the image says of its command: that of a layer which is kept, where there is one. */
 async function imageConfigOf(
-  { imageManager }: SmartVM,
-  { image, pull }: RunOptions,
-  { signal, onProgress }: LaunchOptions,
+  { imageManager, layers }: SmartVM,
+  { pull }: RunOptions,
+  launch: LaunchOptions,
 ): Promise<ImageConfig | undefined> {
+  const kept = await layers.imageOf(launch);
+  if (kept) {
+    return kept.config;
+  }
+  const { signal, onProgress } = launch;
+  const image = imageReference(launch.image) ?? DEFAULT_IMAGE;
   return (await imageManager.resolve(image, { signal, onProgress, refresh: pull === 'always' })).config;
 }
 

@@ -41,11 +41,8 @@ export async function copyImage(
   const { cwd, onStderr, signal } = options;
   const told = onStderr ? { onStderr } : {};
   // What a registry sends has no end of its own.
-  await skopeo([...args, source, `oci:${target.layout}:image`], name, { cwd: cwd ?? '/', signal, ...told }, [
-    'prlimit',
-    `--fsize=${target.maxBlobBytes}`,
-    '--',
-  ]);
+  const limit = ['prlimit', `--fsize=${target.maxBlobBytes}`, '--'];
+  await skopeo([...args, source, `oci:${target.layout}:image`], name, { cwd: cwd ?? '/', signal, ...told }, limit);
 }
 
 /** The transport and name by which skopeo knows an image of a registry. */
@@ -53,9 +50,10 @@ export function transportOf(reference: RegistryReference): string {
   return `docker://${formatOciReference(reference)}`;
 }
 
+/** Ends with this program, however that dies: a registry may make it wait for an hour. */
 async function skopeo(args: string[], name: string, options: RunOptions, wrapper: string[] = []): Promise<Buffer> {
-  const [tool = 'skopeo', ...first] = [...wrapper, 'skopeo'];
-  return await run(tool, [...first, ...args], options).catch((error: unknown) => {
+  const command = ['--pdeathsig', 'KILL', ...wrapper, 'skopeo', ...args];
+  return await run('setpriv', command, options).catch((error: unknown) => {
     if (!isSmartVMError(error, 'TOOL_FAILED')) {
       throw error;
     }

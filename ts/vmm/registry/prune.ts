@@ -19,8 +19,15 @@ export interface PruneOptions {
 
 /** Something that a dead VM had, or a program that died in the middle of making or removing one. */
 export interface PrunedThing {
-  /** `image-…`: what no image has any more, and what is left of builds. */
-  readonly kind: Remnant['kind'] | 'image-part' | 'image-layer' | 'image-build' | 'image-damaged';
+  /** `image-…`: what no image has any more, and what is left of builds and transfers. */
+  readonly kind:
+    | Remnant['kind']
+    | 'image-part'
+    | 'image-layer'
+    | 'image-build'
+    | 'image-transfer'
+    | 'image-damaged'
+    | 'temporary-file';
   readonly name: string;
 }
 
