@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, rmSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { currentBootIdSync, currentProcessSync, isAliveSync } from './process-identity.js';
+import { currentBootIdSync, currentProcessSync, isActiveSync } from './process-identity.js';
 
 const NAME = /\.(\d+)-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}\.tmp$/;
 const BOOT_DIGITS = 8;
@@ -45,6 +45,6 @@ function isOfTheDead(name: string): boolean {
   const [, pid, startTime = '', boot = ''] = NAME.exec(name) ?? [];
   const bootId = currentBootIdSync();
   return (
-    pid !== undefined && !(bootId.startsWith(boot) && isAliveSync({ pid: Number(pid), startTime, bootId }, bootId))
+    pid !== undefined && !(bootId.startsWith(boot) && isActiveSync({ pid: Number(pid), startTime, bootId }, bootId))
   );
 }
