@@ -31,6 +31,8 @@ interface Hello {
 
 const HELLO_TIMEOUT_MS = 10_000;
 const REACHABLE_MS = 2_000;
+/** Tells a keeper that this program will do nothing for its VM any more, and may be about to end. */
+const LET_GO = 'r';
 /** What programs are found by, and where they put temporary files. */
 const ENVIRONMENT = ['PATH', 'LD_LIBRARY_PATH', 'LANG', 'TMPDIR', 'TZ'];
 
@@ -142,6 +144,7 @@ export class Launcher {
       ended: this.#ended,
       release: () => {
         life.close();
+        this.#child.stdin?.write(LET_GO);
         this.#child.unref();
       },
       end: () => this.end().finally(() => life.close()),

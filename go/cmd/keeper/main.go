@@ -3,12 +3,14 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,6 +26,9 @@ const (
 	termGrace = time.Second
 	// How long readers have for their last answers once the VMM is gone.
 	answerGrace = time.Second
+	// How long a program that has let go of its VM has for its own end, before what is left of the VM stays for the next program:
+	// less than that waits for a keeper to go.
+	ownerGrace = 4 * time.Second
 )
 
 func main() {
@@ -84,7 +89,9 @@ func catchSignals() <-chan os.Signal {
 
 // keep stays until the VMM has ended and everyone who asked knows.
 func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
-	gone := watchOwner()
+	var isLetGo atomic.Bool
+	owner := watchOwner(&isLetGo)
+	gone := owner
 	replaceByNull(1) // its reader sees the end
 	isOrphan := false
 	var kill <-chan time.Time
@@ -117,7 +124,8 @@ func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
 		}
 	}
 	api.finish(exit)
-	if err := clearUp(o.Dir, isOrphan); err != nil {
+	isLeft := func() bool { return isLetGo.Load() && closes(owner, ownerGrace) }
+	if err := clearUp(o.Dir, isOrphan, isLeft); err != nil {
 		fmt.Fprintln(os.Stderr, "smartvm-keeper:", err)
 	}
 }
@@ -132,13 +140,28 @@ func reasonOf(life *life, isOrphan bool) string {
 	return "exited"
 }
 
-// watchOwner answers a channel that closes when the other end of stdin is gone.
-func watchOwner() <-chan struct{} {
+// What an owner writes that lets go of a VM which outlives it: it will do nothing for it any more, and may be about to end.
+const letGo = 'r'
+
+func closes(channel <-chan struct{}, within time.Duration) bool {
+	select {
+	case <-channel:
+		return true
+	case <-time.After(within):
+		return false
+	}
+}
+
+// watchOwner answers a channel that closes when the other end of stdin is gone, and notes whether it has said that it lets go.
+func watchOwner(isLetGo *atomic.Bool) <-chan struct{} {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
 		for buffer := make([]byte, 512); ; {
 			n, err := syscall.Read(0, buffer)
+			if n > 0 && bytes.IndexByte(buffer[:n], letGo) >= 0 {
+				isLetGo.Store(true)
+			}
 			if err == syscall.EAGAIN {
 				unix.Poll([]unix.PollFd{{Fd: 0, Events: unix.POLLIN}}, -1)
 			} else if err != syscall.EINTR && n <= 0 {
