@@ -80,10 +80,11 @@ export class GuestConnection implements Guest {
         algorithms: { cipher: ['aes128-gcm@openssh.com'], kex: ['curve25519-sha256'], serverHostKey: ['ssh-ed25519'] },
       });
       const ended = once(client, 'close').then(() => Promise.reject(new Error('the connection ended')));
-      // A socket that is cut in the middle of the handshake does not always end the client.
+      // A socket that is cut, or ended by the guest, in the middle of the handshake does not always end the client; and ssh2 then
+      // has no time limit any more.
       const cut = new Promise<never>((_resolve, reject) => {
         const fail = () => reject(new Error('the connection was cut'));
-        socket.destroyed ? fail() : socket.once('close', fail);
+        socket.destroyed || socket.readableEnded ? fail() : socket.once('close', fail).once('end', fail);
       });
       cut.catch(() => undefined);
       await Promise.race([once(client, 'ready'), ended, cut]);
