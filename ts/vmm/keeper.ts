@@ -39,8 +39,11 @@ export interface Keeper {
   end(): Promise<void>;
 }
 
-/** What an owner says by the pipe to its keeper. */
-export type OwnersWord = KeeperWord | { readonly signal: NodeJS.Signals };
+/**
+ * What an owner says by the pipe to its keeper; `release` says that this program will do nothing for its VM any more, and may be about
+ * to end.
+ */
+export type OwnersWord = KeeperWord | { readonly signal: NodeJS.Signals } | { readonly release: true };
 
 /** How long a keeper has to take the order to kill, and then to tell of the end. */
 export const KILL_ORDER_MS = 2_000;

@@ -145,6 +145,7 @@ export class Launcher {
       ended: this.#ended,
       release: () => {
         life.close();
+        say({ release: true });
         this.#child.unref();
       },
       end: () => this.end().finally(() => life.close()),

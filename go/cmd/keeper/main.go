@@ -23,6 +23,9 @@ const (
 	termGrace = time.Second
 	// How long readers have for their last answers once the VMM is gone.
 	answerGrace = time.Second
+	// How long a program that has let go of its VM has for its own end, before what is left of the VM stays for the next program:
+	// less than that waits for a keeper to go.
+	ownerGrace = 4 * time.Second
 )
 
 func main() {
@@ -117,7 +120,8 @@ func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
 		}
 	}
 	api.finish(exit)
-	if err := clearUp(o.Dir, isOrphan); err != nil {
+	isLeft := func() bool { return api.owner.hasLetGo.Load() && closes(api.owner.gone, ownerGrace) }
+	if err := clearUp(o.Dir, isOrphan, isLeft); err != nil {
 		fmt.Fprintln(os.Stderr, "smartvm-keeper:", err)
 	}
 }
@@ -130,6 +134,15 @@ func reasonOf(life *life, isOrphan bool) string {
 		return "owner-gone"
 	}
 	return "exited"
+}
+
+func closes(channel <-chan struct{}, within time.Duration) bool {
+	select {
+	case <-channel:
+		return true
+	case <-time.After(within):
+		return false
+	}
 }
 
 // replaceByNull keeps the number taken, for a file that got it would be someone's stdin or stdout.

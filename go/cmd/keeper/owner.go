@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,8 @@ type owner struct {
 	hear func(line []byte) error
 	// Closed when the program is gone.
 	gone chan struct{}
+	// It has said that it will do nothing for its VM any more, which outlives it: it may be about to end.
+	hasLetGo atomic.Bool
 	// Held by whoever reads.
 	reading sync.Mutex
 	buffer  [maxLifeBody]byte
@@ -86,15 +89,20 @@ func isReadable(fd int32) bool {
 	}
 }
 
-// hear takes a word of the owner: a state, as PUT /state does, or a signal for the VMM, as PUT /signal does. The owner says states
+// hear takes a word of the owner: a state, as PUT /state does, a signal for the VMM, as PUT /signal does, or its last. It says states
 // here in whose way no VMM can be that is slow to answer: the first of all, and that it ends the VM.
 func (a *api) hear(line []byte) error {
 	var word struct {
 		said
-		Signal string `json:"signal"`
+		Signal  string `json:"signal"`
+		Release bool   `json:"release"`
 	}
 	if err := json.Unmarshal(line, &word); err != nil {
 		return err
+	}
+	if word.Release {
+		a.owner.hasLetGo.Store(true)
+		return nil
 	}
 	if number := unix.SignalNum(word.Signal); number != 0 {
 		return a.vmm.signal(number)
