@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { lstatSync, mkdirSync, readdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
+import { type Dirent, lstatSync, mkdirSync, opendirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
@@ -47,8 +47,9 @@ export async function removeDirectory(path: string, runtimeRoot: string = dirnam
   await rm(gone, { recursive: true, force: true });
 }
 
-/** To free more may take a file system its time. */
+/** To free more may take a file system its time, and what a guest has taken over may have made any number of files. */
 const SMALL_BYTES = 1024 * 1024;
+const FEW_ENTRIES = 64;
 
 /**
  * Removes at once what is small, which is mostly all: a call to another thread for each file would take ten times as long. What it
@@ -57,7 +58,7 @@ const SMALL_BYTES = 1024 * 1024;
  */
 function removeSmall(directory: string, levels: number): void {
   try {
-    for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    for (const entry of firstEntries(directory)) {
       const path = join(directory, entry.name);
       if (entry.isDirectory() && levels > 0) {
         removeSmall(path, levels - 1);
@@ -69,6 +70,19 @@ function removeSmall(directory: string, levels: number): void {
   } catch {
     // Something is left in it.
   }
+}
+
+function firstEntries(directory: string): Dirent[] {
+  const entries: Dirent[] = [];
+  const listing = opendirSync(directory);
+  try {
+    for (let entry = listing.readSync(); entry && entries.length < FEW_ENTRIES; entry = listing.readSync()) {
+      entries.push(entry);
+    }
+  } finally {
+    listing.closeSync();
+  }
+  return entries;
 }
 
 /** @throws SmartVMError CLEANUP_FAILED where something is mounted on a directory or in it */
