@@ -10,7 +10,7 @@ import { processesNaming, until } from '../support/leftovers.js';
 import { addImage } from '../support/oci-image.js';
 import { fileInRoot } from '../support/oci-pull.js';
 import { type Registry, startRegistry } from '../support/registry.js';
-import { plantDebian, type Resolver, resolver } from '../support/resolver.js';
+import { plantDebian, type Resolver, type ResolverWord, resolver } from '../support/resolver.js';
 import { type ScratchDirectory, scratchDirectory } from '../support/scratch.js';
 import { type SlowRegistry, slowRegistry } from '../support/slow-registry.js';
 
@@ -91,8 +91,12 @@ describe.runIf(process.arch === 'x64')('an image that programs pull', () => {
     await using first = other(image('large'));
     await until(() => slow.stopped === 1, WAIT_MS, 'the middle of a layer');
     await using second = other(image('large'));
+    const come = ({ receivedBytes = 0, totalBytes = 0 }: ResolverWord) =>
+      receivedBytes >= 1 << 20 && receivedBytes < totalBytes && totalBytes > 5_000_000;
+    await until(() => first.words.some(come), WAIT_MS, 'how much has come');
     const told = () => second.words.filter(({ step }) => step === 'wait').map(({ message }) => message);
     await until(() => told().length > 1, WAIT_MS, 'word of the other program');
+    await until(() => second.words.some(come), WAIT_MS, 'how far the other program is');
     slow.stuck = false;
     const ends = await Promise.all([first, second].map((program) => program.end()));
     expect(ends[0]).toEqual({ step: 'resolved', message: expect.stringMatching(/^sha256:/) });

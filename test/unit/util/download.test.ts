@@ -242,6 +242,28 @@ describe('a program that downloads', () => {
     expect(await readdir(scratch.path)).toEqual([]);
   });
 
+  test.each([
+    ['the file', 0],
+    ['its folder', 1],
+  ])('a disk that cannot take %s when it is to (fsync) leaves nothing, and a retry works', async (_what, succeed) => {
+    const source = `#include <errno.h>
+      static int calls;
+      int fsync(int fd) { return calls++ < ${succeed} ? 0 : (errno = EIO, -1); }
+      int fdatasync(int fd) { return fsync(fd); }`;
+    const shim = scratch.file('fsync.so');
+    await run('gcc', ['-shared', '-fPIC', '-x', 'c', '-o', shim, '-'], { input: source });
+    const program = [...FIXTURE, server.url('/a.bin'), scratch.file('a.bin')];
+    const last = async (preload: string) =>
+      (await run(process.execPath, program, { cwd: PACKAGE_ROOT, env: { ...process.env, LD_PRELOAD: preload } }))
+        .toString()
+        .trim()
+        .split('\n')
+        .at(-1);
+    expect(await last(shim)).toBe('FILE_WRITE_FAILED EIO');
+    expect(await readdir(scratch.path)).toEqual(['fsync.so']);
+    expect(await last('')).toBe(SHA256);
+  });
+
   test.runIf(process.getuid?.() === 0)('so does a small file system', async () => {
     await mkdir(scratch.file('disk'));
     const script = 'mount -t tmpfs -o size=64k small "$1" && shift && "$@"; ls -A "$DISK"';

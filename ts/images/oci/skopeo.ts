@@ -32,17 +32,16 @@ export async function copyImage(
   source: string,
   target: { readonly layout: string; readonly blobs: string; readonly maxBlobBytes: number; readonly goArch: string },
   name: string,
-  options: Pick<RunOptions, 'cwd' | 'onStderr' | 'signal'> & { readonly registry?: string | undefined },
+  options: Pick<RunOptions, 'cwd' | 'signal'> & { readonly registry?: string | undefined },
 ): Promise<void> {
   const tls = LOOPBACK.test(options.registry ?? '') ? ['--src-tls-verify=false'] : [];
   const platform = ['--override-os', 'linux', '--override-arch', target.goArch, '--command-timeout', COPY_TIMEOUT];
   const where = ['--dest-shared-blob-dir', target.blobs, ...tls, ...(await credentials('--src-authfile'))];
   const args = [...(await policy()), ...platform, 'copy', '--retry-times', RETRIES, ...where];
-  const { cwd, onStderr, signal } = options;
-  const told = onStderr ? { onStderr } : {};
+  const { cwd = '/', signal } = options;
   // What a registry sends has no end of its own.
   const limit = ['prlimit', `--fsize=${target.maxBlobBytes}`, '--'];
-  await skopeo([...args, source, `oci:${target.layout}:image`], name, { cwd: cwd ?? '/', signal, ...told }, limit);
+  await skopeo([...args, source, `oci:${target.layout}:image`], name, { cwd, signal }, limit);
 }
 
 /** The transport and name by which skopeo knows an image of a registry. */
