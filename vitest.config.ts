@@ -1,24 +1,29 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
+import { SlowestFirst } from './test/support/slowest-first.js';
+
+/** Vitest's own number leaves a CPU idle, which is half of a small machine; and each file of `integration` boots guests. */
+const maxWorkers = Math.max(2, Math.floor(availableParallelism() / 2));
 
 export default defineConfig({
   test: {
     projects: [
       {
         // The limit is for what hangs, not for what is slow on a busy machine.
-        test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 60_000 },
+        test: { name: 'unit', include: ['test/unit/**/*.test.ts'], maxWorkers, testTimeout: 60_000 },
       },
       {
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
-          // Each file boots guests: side by side on a small machine they would measure each other.
-          fileParallelism: false,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          maxWorkers,
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
         },
       },
       { test: { name: 'soak', include: ['test/soak/**/*.test.ts'], fileParallelism: false } },
     ],
+    sequence: { sequencer: SlowestFirst },
     retry: 0,
   },
 });

@@ -16,22 +16,30 @@ if (!process.stderr.isTTY || process.env.CI === 'true') {
 
 await main(async () => {
   const words = process.argv.slice(2);
-  const steps = STEPS.filter(([name]) => words.length === 0 || words.some((word) => name.includes(word)));
-  if (steps.length === 0) {
-    say(`no step is named like that; there are: ${STEPS.map(([name]) => name).join(', ')}`);
+  const isMeant = ([name]) => words.length === 0 || words.some((word) => name.includes(word));
+  const [side, alone] = [STEPS.side.filter(isMeant), STEPS.alone.filter(isMeant)];
+  if (side.length + alone.length === 0) {
+    const names = [...STEPS.side, ...STEPS.alone].map(([name]) => name);
+    say(`no step is named like that; there are: ${names.join(', ')}`);
     return 1;
   }
   await setUp({ forTests: true });
   const sum = { passed: 0, failed: 0, skipped: 0 };
-  for (const [name, step] of steps) {
-    const tally = await runStep(name, step);
+  await Promise.all([runAll(side, sum), runAll(side, sum)]);
+  await runAll(alone, sum);
+  process.stdout.write(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped\n`);
+  return sum.failed > 0 ? 1 : 0;
+});
+
+/** Takes one step after the other, until nothing is left. */
+async function runAll(steps, sum) {
+  for (let next = steps.shift(); next; next = steps.shift()) {
+    const tally = await runStep(...next);
     for (const key of Object.keys(sum)) {
       sum[key] += tally[key];
     }
   }
-  process.stdout.write(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped\n`);
-  return sum.failed > 0 ? 1 : 0;
-});
+}
 
 async function runStep(name, step) {
   const started = performance.now();

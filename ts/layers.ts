@@ -27,6 +27,7 @@ import { isKept, leaseOf } from './util/held-file.js';
 import { type Holder, isSameHolder, readHolder, writeHolder } from './util/holder.js';
 import { ensurePrivateDirectory } from './util/private-directory.js';
 import { currentProcess } from './util/process-identity.js';
+import { sweepTemporaries } from './util/temporary-file.js';
 import type { Claim, Undo } from './vm/boot-context.js';
 import { isHolderAlive } from './vmm/holder.js';
 import type { PrunedThing } from './vmm/registry/prune.js';
@@ -139,7 +140,11 @@ export class Layers {
   /** Removes the layers that VMs have left whose records are gone, such as after a reboot. */
   async prune(dryRun = false): Promise<PrunedThing[]> {
     const paths = await sweepPassing(passingFolder(this.#directory), isHeld, dryRun);
-    return paths.map((name) => ({ kind: 'layer', name }));
+    const files = await sweepTemporaries(keptFolder(this.#directory), dryRun);
+    return [
+      ...paths.map((name) => ({ kind: 'layer', name }) as const),
+      ...files.map(({ path }) => ({ kind: 'temporary-file', name: path }) as const),
+    ];
   }
 }
 

@@ -11,6 +11,7 @@ import type { Finding } from './doctor/finding.js';
 import { SmartVMError } from './errors.js';
 import { BaseImageManager } from './images/base-image-manager.js';
 import { ImageManager } from './images/image-manager.js';
+import { pruneData } from './images/prune.js';
 import {
   assertLaunch,
   DEFAULT_IMAGE,
@@ -62,6 +63,7 @@ export class SmartVM implements AsyncDisposable {
   readonly layers: Layers;
   readonly #options: SmartVMOptions;
   readonly #runtimeDir: string;
+  readonly #dataDir: string;
   readonly #jail: JailOptions | undefined;
   readonly #vms = new Map<string, MicroVM>();
   readonly #capacity: HostCapacity | undefined;
@@ -77,6 +79,7 @@ export class SmartVM implements AsyncDisposable {
     this.#jail = jailPolicy(options.jail);
     this.#runtimeDir = resolve(options.runtimeDir ?? defaultRuntimeDir()); // other programs are to find it by its name
     const dataDir = options.dataDir ?? defaultDataDir();
+    this.#dataDir = dataDir;
     const arch = options.arch ?? hostArch();
     this.imageManager = new ImageManager({ cacheDir: join(dataDir, 'images'), arch, releases: releasesIn(dataDir) });
     this.baseImageManager = new BaseImageManager({
@@ -237,7 +240,7 @@ export class SmartVM implements AsyncDisposable {
   async prune(options: PruneOptions = {}): Promise<PruneReport> {
     const report = await prune(this.#runtimeDir, options); // first: images and layers may be those of dead VMs
     const layers = await this.layers.prune(options.dryRun);
-    return { ...report, others: [...report.others, ...layers, ...(await this.imageManager.prune(options))] };
+    return { ...report, others: [...report.others, ...layers, ...(await pruneData(this.#dataDir, this, options))] };
   }
 
   /**

@@ -146,7 +146,7 @@ describe('programs that share the capacity of a host', () => {
     const answer = waiter.tell({ do: 'reserve', id: 'big', mib: 10, queueMs: 1_500 });
     // One that is stopped while it looks whether it fits has claimed its part.
     const waitsAlone = async () => (await entriesOf(scratch)).filter((name) => name.startsWith('big~')).length === 1;
-    await until(async () => await waitsAlone(), 10_000, 'big to wait');
+    await until(async () => await waitsAlone(), 30_000, 'big to wait');
     await inLine(scratch, 'big');
     waiter.signal('SIGSTOP');
     const behind = await reserveHere(scratch, 10, 'behind', 2, 60_000);

@@ -108,7 +108,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('acting on VMs on $name', ({ 
     for (const { pid } of processes) {
       process.kill(pid, 'SIGKILL');
     }
-    await until(async () => !(await Promise.all(processes.map(isAlive))).includes(true), 10_000, 'their end');
+    await until(async () => !(await Promise.all(processes.map(isAlive))).includes(true), 30_000, 'their end');
     const plan = await cli.run(['prune', '--dry-run']);
     expect(plan.stdout).toMatch(/^VM +KIND +NAME\n/);
     expect(plan.stdout).toMatch(/^a-1 +lease +name web$/m);

@@ -35,7 +35,7 @@ describe('a VM of smartvm run --detach', () => {
   });
 
   it('runs its command, whose output is on the console', async () => {
-    await until(async () => (await consoleOf(smartvm, id)).includes('1 /etc h1\n'), 10_000, 'the output');
+    await until(async () => (await consoleOf(smartvm, id)).includes('1 /etc h1\n'), 30_000, 'the output');
   });
 
   it('has its name and labels in its record, and the name alone', async () => {

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { readdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { currentProcess } from '../../ts/util/process-identity.js';
 import { HostCapacity } from '../../ts/vmm/capacity/host-capacity.js';
@@ -71,6 +71,11 @@ describe('smartvm run', () => {
     [['run', '--memory', '99999999', '--', 'true'], 'MEMORY_EXCEEDED'],
     [['run', '--cpus', '0', '--', 'true'], 'whole number'],
     [['run', '--hostname', 'x'.repeat(65), '--', 'true'], 'VM.hostname must be'],
+    [['run', '--disk-size', '15', '--', 'true'], 'whole number of at least 16'],
+    [['run', '--layer', 'tape', '--', 'true'], 'Allowed choices are auto, overlay, reflink, copy'],
+    [['run', '--layer', 'copy', '--', 'true'], 'LAYER_UNSUPPORTED'],
+    [['run', '--keep', '../x', '--', 'true'], 'layerName must be'],
+    [['run', '--keep', 'none-is-called-so'], 'has no command of its own'],
     [['run'], 'missing required argument'],
   ])('says what is wrong with %j, with exit code 125', async (args, message) => {
     await using smartvm = await Smartvm.open();
@@ -78,6 +83,29 @@ describe('smartvm run', () => {
     expect(exitCode).toBe(125);
     expect(stderr).toContain(message);
     expect(await smartvm.leftovers()).toEqual([]);
+  });
+
+  it('keeps what a VM writes, until its end by itself, for the next one, in the size that is asked for', async () => {
+    await using smartvm = await Smartvm.open();
+    const name = basename(dirname(smartvm.runtimeDir));
+    const layers = async () => (await smartvm.run(['layer', 'ls', '--format', '{{.Name}} {{.SizeBytes}}'])).stdout;
+    try {
+      const detached = ['run', '-d', '--rm', '--keep', name, '--disk-size', '64', '--layer', 'overlay'];
+      const { stdout: id } = await smartvm.run([...detached, '--', 'sh', '-c', 'echo one > /root/file']);
+      expect((await smartvm.run(['wait', id.trim()])).exitCode).toBe(0);
+      expect(await layers()).toContain(`${name} ${64 << 20}\n`);
+      const script = 'cat /root/file; df --output=size -m / | tail -1';
+      const { stdout, stderr } = await smartvm.run([
+        ...['run', '--keep', name, '--disk-size', '512'],
+        ...['--', 'sh', '-c', script],
+      ]);
+      expect(stdout).toMatch(/^one\n *4\d\d\n$/);
+      expect(stderr).toBe('');
+      expect(await smartvm.leftovers()).toEqual([]);
+    } finally {
+      await smartvm.run(['layer', 'rm', name]);
+    }
+    expect(await layers()).not.toContain(name);
   });
 
   it('waits in line for room on the host, for as long as it was told to', async () => {
@@ -153,7 +181,7 @@ describe('smartvm run', () => {
     await run.says('ready');
     run.child.kill('SIGKILL');
     const remains = async () => [...(await smartvm.vms()), ...(await processesNaming(smartvm.runtimeDir))];
-    await until(async () => (await remains()).length === 0, 10_000, 'the end of the VM');
+    await until(async () => (await remains()).length === 0, 30_000, 'the end of the VM');
     expect(await smartvm.leftovers()).toHaveLength(1); // nobody has needed it
   });
 });

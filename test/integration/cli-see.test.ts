@@ -42,7 +42,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs of other programs on $na
     await Promise.all(vms.map((vm) => vm.cleanup()));
     await smartvm.prune();
     // Who held the lock in which things are undone may be about to end.
-    await until(async () => (await bench.leftovers()).length === 0, 5_000, 'the end of all').catch(() => undefined);
+    await until(async () => (await bench.leftovers()).length === 0, 30_000, 'the end of all').catch(() => undefined);
     expect(await bench.leftovers()).toEqual([]);
   });
   afterAll(async () => {

@@ -10,13 +10,13 @@ test('a console listener that comes after the start hears it from its start', as
   await using bench = await openToyBench(QEMU);
   const vm = bench.vm().removeAllListeners('console');
   await vm.start();
-  await until(async () => (await vm.consoleTail()).includes('TOY GUEST UP'), 10_000, 'the greeting');
+  await until(async () => (await vm.consoleTail()).includes('TOY GUEST UP'), 30_000, 'the greeting');
   let heard = '';
   vm.on('console', (chunk) => {
     heard += chunk;
   });
   await vm.writeConsole('p');
-  await until(() => heard.includes('PONG'), 10_000, 'the answer');
+  await until(() => heard.includes('PONG'), 30_000, 'the answer');
   expect(heard.replaceAll('\r', '')).toBe('TOY GUEST UP\nPONG\n');
 });
 

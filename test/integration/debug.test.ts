@@ -7,10 +7,13 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { main } from '../../ts/cli/main.js';
 import { writeGuestAccess } from '../../ts/guest/access.js';
 import { delay } from '../../ts/util/deadline.js';
+import { endProcess } from '../../ts/util/end-process.js';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
+import type { ProcessIdentity } from '../../ts/util/process-identity.js';
 import { run } from '../../ts/util/run.js';
 import type { KeptTimings } from '../../ts/vm/step-log.js';
-import { processesNaming, until } from '../support/leftovers.js';
+import { readRecord } from '../../ts/vmm/registry/record-file.js';
+import { until } from '../support/leftovers.js';
 import { Secrets } from '../support/secrets.js';
 import { rejectionOf, ToyBench, VMMS } from '../support/toy-vm.js';
 
@@ -98,7 +101,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('smartvm debug, of VMs of $na
     await using bench = await ToyBench.open(vmm);
     const { vm } = await bench.boot({}, { name: 'web' });
     const kept = async () => await readFile(join(bench.runtimeDir, vm.id, 'timings.json'), 'utf8').catch(() => '');
-    await until(async () => (await kept()).includes('"running": []'), 10_000, 'all timings'); // written beside
+    await until(async () => (await kept()).includes('"running": []'), 30_000, 'all timings'); // written beside
     for (const state of ['Running', 'Paused']) {
       const found = await debug(bench, state === 'Running' ? 'web' : vm.id.slice(0, -2), vm.id);
       expect(await found.names()).toEqual(expect.arrayContaining(RUNNING));
@@ -142,7 +145,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('smartvm debug, of VMs of $na
           () => true,
           () => false,
         ),
-      10_000,
+      30_000,
       'timings of the start',
     );
     const found = await debug(bench, vm.id);
@@ -160,12 +163,10 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('smartvm debug, of VMs of $na
     const { vm } = await bench.boot({}, { detached: true });
     const { pid } = vm;
     await vm.release();
-    const keeper = (await processesNaming(join(bench.runtimeDir, vm.id))).find((line) =>
-      line.includes('smartvm-keeper'),
-    );
-    process.kill(Number.parseInt(keeper ?? '', 10), 'SIGKILL');
-    process.kill(pid, 'SIGKILL');
-    await until(async () => (await processesNaming(bench.runtimeDir)).length === 0, 10_000, 'the end of all');
+    const { keeper, vmm: started } = (await readRecord(join(bench.runtimeDir, vm.id), vm.id)).processes ?? {};
+    for (const identity of [keeper, started] as ProcessIdentity[]) {
+      expect(await endProcess(identity, 10_000)).toBe(true);
+    }
     const found = await debug(bench, vm.id);
     expect(await found.names()).toEqual(expect.arrayContaining([...ALWAYS, 'vm.json', 'console.log', 'timings.json']));
     expect(await found.json('processes.json')).toMatchObject({ vmm: { pid, ended: true } });

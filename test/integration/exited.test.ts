@@ -49,7 +49,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a detached VM on $name that 
     expect(await manager.word()).toMatchObject([{ id }]);
     await manager.kill();
     const path = join(bench.directoryOf(id), 'console.log');
-    await until(async () => (await readFile(path, 'utf8')).includes('TOY GUEST UP'), 10_000, 'the guest');
+    await until(async () => (await readFile(path, 'utf8')).includes('TOY GUEST UP'), 30_000, 'the guest');
     const processes = await bench.identitiesOf(id);
     for (const victim of victims) {
       process.kill(processes[victim].pid, 'SIGKILL');

@@ -10,6 +10,7 @@ import { isAlive } from '../../ts/util/process-identity.js';
 import { isKeeperAlive } from '../../ts/vmm/keeper.js';
 import { identityOf, openKeeperBench, requireKeeper, SLEEP, script, server } from '../support/keeper-bench.js';
 import { until } from '../support/leftovers.js';
+import { stopwatch } from '../support/stopwatch.js';
 
 const NEVER = new AbortController().signal;
 const codeOf = (error: unknown) => (error as SmartVMError).code;
@@ -41,9 +42,9 @@ describe('the keeper', () => {
         text += chunk;
       }
     })();
-    await until(() => text === 'fifo\n', 5_000, 'the greeting');
+    await until(() => text === 'fifo\n', 30_000, 'the greeting');
     await vmm.writeConsole(Buffer.from('PING\n'));
-    await until(() => text === 'fifo\nPING\n', 5_000, 'the echo');
+    await until(() => text === 'fifo\nPING\n', 30_000, 'the echo');
     expect(await vmm.consoleTail(1)).toEqual(['PING']);
     await vmm.signal('SIGTERM');
     await reading;
@@ -75,7 +76,7 @@ describe('the keeper', () => {
     await using bench = await openKeeperBench();
     const vmm = await bench.start(script("trap '' TERM", SLEEP));
     const identities = await Promise.all([identityOf(vmm.pid), identityOf(vmm.keeperPid)]);
-    await until(() => isKeeperAlive(bench.scratch.file('vm')), 5_000, 'the socket of the keeper');
+    await until(() => isKeeperAlive(bench.scratch.file('vm')), 30_000, 'the socket of the keeper');
     await Promise.all([vmm.dispose(), vmm.dispose()]);
     await vmm.dispose();
     expect(await Promise.all(identities.map(isAlive))).toEqual([false, false]);
@@ -99,13 +100,13 @@ describe('the keeper', () => {
     const vmm = await bench.start(server(READY));
     await vmm.waitUntilReady(10_000, NEVER);
     await vmm.signal('SIGKILL');
-    const begin = performance.now();
+    const tookMs = stopwatch();
     const broken = await vmm.api.client.get('/hang', { timeoutMs: 60_000 }).then(
       () => vmm.exited.then(() => vmm.api.client.get('/').catch((error: unknown) => error)),
       (error: unknown) => error,
     );
     expect(await vmm.explain(broken)).toMatchObject({ code: 'VMM_EXITED' });
-    expect(performance.now() - begin).toBeLessThan(1_000);
+    expect(tookMs()).toBeLessThan(1_000);
     const other = new Error('other');
     expect(await vmm.explain(other)).toBe(other);
   });
@@ -135,7 +136,7 @@ describe('the owner', () => {
     const identities = await Promise.all((JSON.parse(line.toString()) as number[]).map(identityOf)).finally(() =>
       owner.kill('SIGKILL'),
     );
-    await until(async () => !(await Promise.all(identities.map(isAlive))).includes(true), 5_000, 'the end of both');
+    await until(async () => !(await Promise.all(identities.map(isAlive))).includes(true), 30_000, 'the end of both');
     expect(existsSync(options.runtimeDir)).toBe(false);
   });
 });

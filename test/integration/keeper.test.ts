@@ -5,6 +5,7 @@ import type { SmartVMError } from '../../ts/errors.js';
 import { isAlive } from '../../ts/util/process-identity.js';
 import { identityOf, openKeeperBench, requireKeeper, SLEEP, script, server } from '../support/keeper-bench.js';
 import { processesNaming, until } from '../support/leftovers.js';
+import { stopwatch } from '../support/stopwatch.js';
 
 const NEVER = new AbortController().signal;
 const codeOf = (error: unknown) => (error as SmartVMError).code;
@@ -32,7 +33,7 @@ describe('a VMM that cannot be spawned: VMM_SPAWN_FAILED', () => {
     expect(error).toMatchObject({ code: 'VMM_SPAWN_FAILED' });
     expect((error as Error).message).toMatch(message);
     expect((error as Error).message).toContain(executable);
-    await until(async () => (await processesNaming(bench.scratch.path)).length === 0, 2_000, 'the end of the keeper');
+    await until(async () => (await processesNaming(bench.scratch.path)).length === 0, 30_000, 'the end of the keeper');
   });
 
   test('a socket path over 107 bytes is refused before anything runs', async () => {
@@ -93,11 +94,12 @@ describe('a VMM that never becomes ready: BOOT_TIMEOUT by the deadline, and the 
     const vmm = await bench.start(content);
     const identity = await identityOf(vmm.pid);
     const begin = performance.now();
+    const tookMs = stopwatch();
     const error = await vmm.waitUntilReady(TIMEOUT_MS, NEVER).catch((reason: unknown) => reason as SmartVMError);
-    const took = performance.now() - begin;
+    const [took, ownMs] = [performance.now() - begin, tookMs()];
     expect(error).toMatchObject({ code: 'BOOT_TIMEOUT', details: { id: 'vm-1' } });
     expect(took).toBeGreaterThanOrEqual(TIMEOUT_MS - 5);
-    expect(took).toBeLessThan(TIMEOUT_MS + 1_000);
+    expect(ownMs).toBeLessThan(TIMEOUT_MS + 1_000);
     await vmm.dispose();
     expect(await isAlive(identity)).toBe(false);
   });
@@ -107,7 +109,7 @@ describe('a VMM that never becomes ready: BOOT_TIMEOUT by the deadline, and the 
     const vmm = await bench.start(server(''));
     const controller = new AbortController();
     const waiting = vmm.waitUntilReady(60_000, controller.signal);
-    await until(() => existsSync(bench.scratch.file('vm', 'api.sock')), 5_000, 'the socket');
+    await until(() => existsSync(bench.scratch.file('vm', 'api.sock')), 30_000, 'the socket');
     controller.abort();
     await expect(waiting).rejects.toMatchObject({ code: 'CANCELED' });
   });

@@ -20,7 +20,7 @@ const SOON_MS = 50;
 const LATER_MS = 2_000;
 
 const exitOf = (vm: MicroVM): Promise<VmExit> => once(vm, 'exit').then(([exit]) => exit as VmExit);
-const becomes = (vm: MicroVM, state: MicroVM['state']) => until(() => vm.state === state, 10_000, `${state} ${vm.id}`);
+const becomes = (vm: MicroVM, state: MicroVM['state']) => until(() => vm.state === state, 30_000, `${state} ${vm.id}`);
 
 describe.skipIf(process.arch !== 'x64').each(VMMS)('A VM on $name', (vmm) => {
   let bench: ManagerBench;
@@ -58,7 +58,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('A VM on $name', (vmm) => {
     const attached = await other.attach(vm.id);
     await attached.pause();
     await becomes(vm, 'paused');
-    await until(() => readVmStatus(directory)?.state === 'paused', 5_000, 'state.json');
+    await until(() => readVmStatus(directory)?.state === 'paused', 30_000, 'state.json');
     await expect(vm.pause()).rejects.toMatchObject({ code: 'INVALID_STATE' });
     await vm.resume();
     await becomes(attached, 'running');
@@ -71,7 +71,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('A VM on $name', (vmm) => {
     }
     await vm.pause();
     await becomes(attached, 'paused');
-    await until(() => readVmStatus(directory)?.state === 'paused', 5_000, 'state.json');
+    await until(() => readVmStatus(directory)?.state === 'paused', 30_000, 'state.json');
     expect(vm.state).toBe('paused');
     const exits = [exitOf(vm), exitOf(attached)];
     await vm.stop({ force: true });
@@ -119,7 +119,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('A VM on $name', (vmm) => {
     await vm.resume();
     await toy.pong();
     await becomes(attached, 'running');
-    await until(() => readVmStatus(directory)?.state === 'running', 5_000, 'state.json');
+    await until(() => readVmStatus(directory)?.state === 'running', 30_000, 'state.json');
     expect(readVmStatus(directory)).not.toHaveProperty('expiresAt');
     expect(readVmStatus(directory)).toHaveProperty('onExpiry', 'pause');
   });
@@ -141,7 +141,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('A VM on $name', (vmm) => {
     const stateInVmm = async () => (await vm.getInfo()).state;
     await vm.setTimeout(1);
     await snapshot().catch(() => undefined); // which came too late where the pause was there before it
-    await until(async () => vm.state === 'paused' && (await stateInVmm()) === 'Paused', 10_000, 'the pause');
+    await until(async () => vm.state === 'paused' && (await stateInVmm()) === 'Paused', 30_000, 'the pause');
     await delay(4 * SOON_MS);
     expect([vm.state, await stateInVmm()]).toEqual(['paused', 'Paused']);
     await vm.resume();
@@ -154,7 +154,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('A VM on $name', (vmm) => {
     const vm = await start({ idleTimeoutMs: SOON_MS, onTimeout: 'pause' });
     await becomes(vm, 'paused');
     await vm.resume();
-    await until(() => vm.state === 'paused', 10_000, 'the second pause');
+    await until(() => vm.state === 'paused', 30_000, 'the second pause');
     await vm.setIdleTimeout(undefined);
     await vm.resume();
     await delay(3 * SOON_MS);

@@ -1,6 +1,7 @@
 import { copyFile, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { run } from '../../ts/util/run.js';
+import { Smartvm } from '../support/cli.js';
 import { type Bench, openBench } from '../support/debian-vm.js';
 import { addImage, busybox, busyboxTree } from '../support/oci-image.js';
 import { type Registry, startRegistry } from '../support/registry.js';
@@ -19,11 +20,41 @@ async function archive(folder: string): Promise<Buffer> {
   return await run('tar', ['--create', '--directory', folder, ...owner, '.']);
 }
 
+const app = () => `oci:${registry.host}/team/app:v1`;
+
+async function pushApp(): Promise<void> {
+  const [source, target] = [`${scratch.file('layout')}:v1`, app().slice('oci:'.length)];
+  await run('skopeo', ['copy', '--dest-tls-verify=false', `oci:${source}`, `docker://${target}`]);
+}
+
+/** Puts an image into the registry whose command says all that it has of the image's configuration. */
+async function makeApp(): Promise<void> {
+  const tree = scratch.file('app');
+  await busyboxTree(tree, ['sh', 'insmod', 'ip', 'cat', 'id', 'uname', 'ls', 'pwd']);
+  await mkdir(scratch.file('app', 'etc'));
+  await writeFile(scratch.file('app', 'etc/passwd'), 'root:x:0:0::/:/bin/sh\napp:x:1000:1000::/srv:/bin/sh\n');
+  await writeFile(scratch.file('app', 'etc/group'), 'root:x:0:\napp:x:1000:\nstaff:x:50:\n');
+  await mkdir(scratch.file('app', 'run/app'), { recursive: true });
+  const script = 'echo "$GREETING from $(id -u):$(id -g) in $(pwd) with $0 $*"; ls /run; exit 42';
+  await addImage(scratch.file('layout'), 'v1', {
+    layers: [await archive(tree)],
+    config: [
+      ...['--config.env', 'GREETING=hello', '--config.env', 'PATH=/bin', '--config.user', 'app:staff'],
+      ...['--config.workingdir', '/srv/data', '--config.entrypoint', '/bin/sh', '--config.entrypoint', '-c'],
+      ...['--config.entrypoint', script, '--config.cmd', 'default', '--config.cmd', 'words'],
+      ...['--config.exposedports', '8080/tcp', '--config.stopsignal', 'SIGINT'],
+    ],
+  });
+  await pushApp();
+}
+
 beforeAll(async () => {
   scratch = await scratchDirectory();
   registry = await startRegistry();
   bench = await openBench();
   await bench.smartvm.imageManager.resolve('debian'); // for its kernel
+  await makeApp();
+  images.push(app());
 }, BUILD_TIMEOUT_MS);
 afterAll(async () => {
   await bench?.[Symbol.asyncDispose]();
@@ -36,27 +67,8 @@ afterAll(async () => {
 
 describe.runIf(process.arch === 'x64')('a VM of an OCI image', () => {
   it("pulls it, boots it, and runs its command with its environment, user and directory; the kernel's modules are there", async () => {
-    const tree = scratch.file('app');
-    await busyboxTree(tree, ['sh', 'insmod', 'ip', 'cat', 'id', 'uname', 'ls', 'pwd']);
-    await mkdir(scratch.file('app', 'etc'));
-    await writeFile(scratch.file('app', 'etc/passwd'), 'root:x:0:0::/:/bin/sh\napp:x:1000:1000::/srv:/bin/sh\n');
-    await writeFile(scratch.file('app', 'etc/group'), 'root:x:0:\napp:x:1000:\nstaff:x:50:\n');
-    await mkdir(scratch.file('app', 'run/app'), { recursive: true });
-    const script = 'echo "$GREETING from $(id -u):$(id -g) in $(pwd) with $0 $*"; ls /run; exit 42';
-    await addImage(scratch.file('layout'), 'v1', {
-      layers: [await archive(tree)],
-      config: [
-        ...['--config.env', 'GREETING=hello', '--config.env', 'PATH=/bin', '--config.user', 'app:staff'],
-        ...['--config.workingdir', '/srv/data', '--config.entrypoint', '/bin/sh', '--config.entrypoint', '-c'],
-        ...['--config.entrypoint', script, '--config.cmd', 'default', '--config.cmd', 'words'],
-        ...['--config.exposedports', '8080/tcp', '--config.stopsignal', 'SIGINT'],
-      ],
-    });
-    const target = `${registry.host}/team/app:v1`;
-    await run('skopeo', ['copy', '--dest-tls-verify=false', `oci:${scratch.file('layout')}:v1`, `docker://${target}`]);
+    const image = app();
     registry.takeRequests();
-    const image = `oci:${target}`;
-    images.push(image);
     const vm = await bench.smartvm.launch({ image });
     expect(registry.takeRequests().filter((line) => line.includes('/blobs/'))).not.toEqual([]);
     expect(vm.imageConfig).toMatchObject({ user: 'app:staff', exposedPorts: ['8080/tcp'], stopSignal: 'SIGINT' });
@@ -77,15 +89,35 @@ describe.runIf(process.arch === 'x64')('a VM of an OCI image', () => {
     // The image has no modprobe: the kernel asks the agent.
     const dummy = 'test ! -e /sys/module/dummy && ip link add own0 type dummy && cat /sys/module/dummy/initstate';
     expect(await vm.exec(['sh', '-c', dummy], root)).toMatchObject({ stdout: 'live\n', stderr: '' });
+    expect((await vm.exec(['cat', '/etc/hostname'])).stdout).toBe(`${vm.id}\n`);
     await vm.stop({ force: true });
+    expect(await bench.leftovers()).toEqual([]);
+  });
 
-    const again = await bench.smartvm.launch({ image, pull: 'always' });
+  it('is asked for anew by `--pull always`: what is shared is not fetched, and nothing where it is the same', async () => {
+    const { imageManager } = bench.smartvm;
+    const image = app();
+    const { digest: first } = await imageManager.resolve(image);
+    registry.takeRequests();
+    const { digest } = await imageManager.resolve(image, { refresh: true });
+    expect(digest).toBe(first);
     const requests = registry.takeRequests();
     expect(requests.filter((line) => line.includes('/manifests/'))).not.toEqual([]);
     expect(requests.filter((line) => line.includes('/blobs/'))).toEqual([]);
-    expect((await again.exec(['cat', '/etc/hostname'])).stdout).toBe(`${again.id}\n`);
-    await again.stop({ force: true });
-    expect(await bench.leftovers()).toEqual([]);
+
+    // Another image by the same name.
+    const layout = `${scratch.file('layout')}:v1`;
+    await run('umoci', ['config', '--image', layout, '--no-history', '--config.env', 'GREETING=good morning']);
+    await pushApp();
+    registry.takeRequests();
+    await using cli = await Smartvm.open();
+    expect((await imageManager.resolve(image)).digest).toBe(first);
+    expect(registry.takeRequests()).toEqual([]);
+    const { stdout, exitCode } = await cli.run(['run', '--image', image, '--pull', 'always', '--', 'more']);
+    expect(stdout).toMatch(/^good morning from .* with more \napp\n$/);
+    expect(exitCode).toBe(42);
+    expect(registry.takeRequests().filter((line) => /^GET .*\/blobs\//.test(line))).toHaveLength(1); // the configuration
+    expect(await cli.leftovers()).toEqual([]);
   });
 
   it('needs nothing of the image but a program: no shell, no users, folders that nobody may write', async () => {

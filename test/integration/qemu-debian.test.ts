@@ -25,7 +25,7 @@ describe.skipIf(process.arch !== 'x64')('Debian on smartvm-qemu', () => {
     vmms.push(vmm);
     const guest = await dial();
     const stats = async () => (await vmm.call('GET', '/balloon/statistics')).body as Record<string, number>;
-    await until(async () => (await stats()).total_memory !== undefined, 10_000, 'statistics');
+    await until(async () => (await stats()).total_memory !== undefined, 30_000, 'statistics');
     expect((await stats()).total_memory).toBeGreaterThan(200 * 2 ** 20);
 
     expect(await vmm.call('PATCH', '/balloon', { amount_mib: 64 })).toMatchObject({ status: 204 });

@@ -12,7 +12,7 @@ describe.skipIf(process.arch !== 'x64')('the devices of smartvm-qemu', () => {
     await vmm.call('PUT', '/serial', { serial_out_path: path });
     await vmm.call('PUT', '/boot-source', { kernel_image_path: vmm.scratch.file('toy') });
     expect((await vmm.call('PUT', '/actions', { action_type: 'InstanceStart' })).status).toBe(204);
-    await until(async () => (await readFile(path, 'utf8')).includes('TOY GUEST UP\n'), 10_000, 'the greeting');
+    await until(async () => (await readFile(path, 'utf8')).includes('TOY GUEST UP\n'), 30_000, 'the greeting');
     expect(vmm.console).toBe('');
   });
 

@@ -47,7 +47,7 @@ describe.skipIf(process.arch !== 'x64' || process.getuid?.() !== 0)(
     const answering = (guest: Guest) =>
       until(
         async () => (await guest.exec(['bash', '-c', 'exec 3<>/dev/tcp/169.254.169.254/80'])).exitCode === 0,
-        10_000,
+        30_000,
         'a listener at the address',
       );
 
@@ -60,9 +60,9 @@ describe.skipIf(process.arch !== 'x64' || process.getuid?.() !== 0)(
       expect(await ask(guest, 'PATCH /')).toEqual([405, 'Not allowed HTTP method.']);
 
       await vmm.call('PATCH', '/mmds', { name: { first: 'Grace' } });
-      await until(async () => (await ask(guest, 'GET /name/first'))[1] === 'Grace', 10_000, 'the new name');
+      await until(async () => (await ask(guest, 'GET /name/first'))[1] === 'Grace', 30_000, 'the new name');
       await vmm.call('PUT', '/mmds', 'x'.repeat(51_198));
-      await until(async () => (await ask(guest, 'GET /'))[1].length === 51_198, 10_000, 'all that fits');
+      await until(async () => (await ask(guest, 'GET /'))[1].length === 51_198, 30_000, 'all that fits');
       expect(await shell(guest, 'ip -4 -o address show dev lo')).toContain('169.254.169.254/32');
       guest.close();
     });
@@ -97,7 +97,7 @@ describe.skipIf(process.arch !== 'x64' || process.getuid?.() !== 0)(
       const fresh = await newToken(again);
       expect(await ask(again, 'GET /name/first', fresh)).toEqual([404, 'Resource not found: /name/first.']);
       await clone.call('PUT', '/mmds', { name: { first: 'Grace' } });
-      await until(async () => (await ask(again, 'GET /name/first', fresh))[1] === 'Grace', 10_000, 'the new name');
+      await until(async () => (await ask(again, 'GET /name/first', fresh))[1] === 'Grace', 30_000, 'the new name');
       again.close();
     });
   },

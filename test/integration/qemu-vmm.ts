@@ -62,7 +62,7 @@ export class QemuVmm implements AsyncDisposable {
           () => true,
           () => false,
         ),
-      10_000,
+      30_000,
       'an answer',
     );
   }
@@ -102,7 +102,7 @@ export class QemuVmm implements AsyncDisposable {
   }
 
   async says(text: string): Promise<void> {
-    await until(() => this.console.includes(text), 10_000, `'${text.trim()}' on the console`);
+    await until(() => this.console.includes(text), 30_000, `'${text.trim()}' on the console`);
   }
 
   /** How the process ends: its exit code, or the signal. */

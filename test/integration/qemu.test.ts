@@ -44,7 +44,7 @@ describe.skipIf(process.arch !== 'x64')('smartvm-qemu with the toy guest', () =>
     expect(await qemuProcesses(vmm)).toHaveLength(1);
     vmm.process.kill(signal);
     expect(await vmm.exit()).toBe(signal);
-    await until(async () => (await qemuProcesses(vmm)).length === 0, 2_000, 'the end of QEMU');
+    await until(async () => (await qemuProcesses(vmm)).length === 0, 30_000, 'the end of QEMU');
   });
 
   it('exits 1 and says so when QEMU is killed', async () => {

@@ -126,7 +126,7 @@ describe.skipIf(process.getuid?.() !== 0).each(VMMS)('what the metadata service 
     const snapshotPath = bench.scratch.file('run', 'snap');
     await vm.createSnapshot({ snapshotPath, memFilePath: bench.scratch.file('run', 'mem') });
     expect(await secrets.inFiles(bench.runtimeDir)).toEqual([]);
-    await until(() => log.includes('/snapshot/create'), 10_000, 'the log of the last call');
+    await until(() => log.includes('/snapshot/create'), 30_000, 'the log of the last call');
     process.kill(vm.pid, 'SIGKILL');
     await reading;
     expect(log).toContain('/mmds');

@@ -47,7 +47,7 @@ async function strangersVmm(
       () => true,
       () => false,
     );
-  await until(answers, 10_000, 'an answer of the VMM');
+  await until(answers, 30_000, 'an answer of the VMM');
   return { child, version };
 }
 

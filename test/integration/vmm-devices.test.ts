@@ -98,7 +98,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
     const toy = await bench().create({ serial: { serialOutPath } });
     await toy.vm.start();
     const written = () => readFile(serialOutPath, 'utf8');
-    await until(async () => (await written()).includes('TOY GUEST UP'), 10_000, 'the greeting in the file');
+    await until(async () => (await written()).includes('TOY GUEST UP'), 30_000, 'the greeting in the file');
     await toy.vm.cleanup();
     expect(toy.console).not.toContain('TOY GUEST UP');
   });
@@ -154,7 +154,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the devices of a VM on $name
         lines.push(line);
       }
     })();
-    await until(() => lines.some((line) => line.includes('"/actions"')), 10_000, 'the request for the start');
+    await until(() => lines.some((line) => line.includes('"/actions"')), 30_000, 'the request for the start');
     await vm.cleanup();
     await reading;
     expect(lines.every((line) => /^\d{4}-\d\d-\d\dT/.test(line))).toBe(true);

@@ -37,7 +37,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the guest of a VM on $name',
     const guest = new Connections();
     const toy = await bench().boot({}, { prepare: async () => guest.dial, guestGoneAfterMs: 60_000 });
     guest.break();
-    await until(() => guest.count === 2, 5_000, 'another connection');
+    await until(() => guest.count === 2, 30_000, 'another connection');
     await toy.pong();
     expect(toy.vm.state).toBe('running');
     await toy.vm.cleanup();
@@ -63,7 +63,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the guest of a VM on $name',
     expect(toy.vm.state).toBe('paused');
     guest.answers = true;
     await toy.vm.resume();
-    await until(() => guest.count === 2, 5_000, 'another connection');
+    await until(() => guest.count === 2, 30_000, 'another connection');
     await toy.vm.cleanup();
   });
 

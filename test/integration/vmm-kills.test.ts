@@ -8,6 +8,7 @@ import type { MicroVM } from '../../ts/vm/micro-vm.js';
 import { seeded, tapsOf } from '../support/kills.js';
 import { until } from '../support/leftovers.js';
 import { ManagerBench } from '../support/manager.js';
+import { stopwatch } from '../support/stopwatch.js';
 import { VMMS } from '../support/toy-vm.js';
 import { victimOf } from '../support/victims.js';
 
@@ -66,7 +67,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
   async function expectNothingLeft(): Promise<void> {
     expect(smartvm.vmCount).toBe(0);
     // What the kernel takes apart goes some moments after what it belonged to.
-    await until(async () => (await bench.leftovers(taps)).length === 0, 1_000, 'the end of what the VMM had').catch(
+    await until(async () => (await bench.leftovers(taps)).length === 0, 30_000, 'the end of what the VMM had').catch(
       async () => expect(await bench.leftovers(taps)).toEqual([]),
     );
   }
@@ -89,23 +90,23 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
     ['some time before', true],
   ])('whose VMM is killed %s any call of its API says so within a second, and leaves nothing', async (_when, waits) => {
     for (let number = 0; ; number++) {
-      let killed = 0;
+      let tookMs: (() => number) | undefined;
       const { calls } = beforeCall(number, async () => {
         const victim = await processIdentity((await victimOf('vmm')) ?? Number.NaN);
         if (!victim) {
           throw new Error('there is no VMM to kill');
         }
         process.kill(victim.pid, 'SIGKILL');
-        killed = performance.now();
+        tookMs = stopwatch();
         if (waits) {
-          await until(async () => !(await isAlive(victim)), 1_000, 'the end of the VMM');
+          await until(async () => !(await isAlive(victim)), 30_000, 'the end of the VMM');
         }
       });
       const vm = await create();
       const outcome = await live(vm).catch((error: unknown) => error);
-      const ms = performance.now() - killed;
+      const ms = tookMs?.();
       vi.restoreAllMocks();
-      if (killed === 0) {
+      if (ms === undefined) {
         expect([outcome, number]).toEqual([undefined, calls()]);
         expect(number).toBeGreaterThan(6);
         await vm.cleanup();
@@ -136,11 +137,11 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
           .catch((error: unknown) => error);
         await delay(ms);
         const victim = await victimOf(which);
-        const killed = performance.now();
+        const tookMs = stopwatch();
         kill(victim);
         const outcome = await life;
         if (outcome !== undefined) {
-          errorMs.push(performance.now() - killed);
+          errorMs.push(tookMs());
         }
         expect(outcome === undefined || isSmartVMError(outcome), `kill ${round}, at ${ms} ms: ${outcome}`).toBe(true);
         await vm.cleanup();

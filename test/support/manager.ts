@@ -190,12 +190,20 @@ export class ManagerBench implements AsyncDisposable {
   }
 
   async ends(...processes: ProcessIdentity[]): Promise<void> {
-    await until(async () => !(await Promise.all(processes.map(isAlive))).includes(true), 5_000, 'the end of processes');
+    await until(
+      async () => !(await Promise.all(processes.map(isAlive))).includes(true),
+      30_000,
+      'the end of processes',
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     vi.unstubAllEnvs();
-    await until(async () => (await processesNaming(this.scratch.path)).length === 0, 5_000, 'the end of all processes');
+    await until(
+      async () => (await processesNaming(this.scratch.path)).length === 0,
+      30_000,
+      'the end of all processes',
+    );
     await this.scratch[Symbol.asyncDispose]();
   }
 }

@@ -41,7 +41,7 @@ export class RawVmm implements AsyncDisposable {
     await fillFolder(scratch);
     const raw = new RawVmm(vmm, scratch, names);
     const up = () => raw.send({ method: 'GET', path: '/version', body: null });
-    await until(async () => (await up()).status === 200, 10_000, `an answer of ${vmm.name}`);
+    await until(async () => (await up()).status === 200, 30_000, `an answer of ${vmm.name}`);
     return raw;
   }
 

@@ -50,7 +50,7 @@ export async function openToyBench(executable: string): Promise<ToyBench> {
       return vm;
     },
     consoleOf,
-    says: (vm, text) => until(() => consoleOf(vm).includes(text), 10_000, `'${text}' on the console`),
+    says: (vm, text) => until(() => consoleOf(vm).includes(text), 30_000, `'${text}' on the console`),
     async exitOf(vm) {
       const [exit] = (await once(vm, 'exit')) as [VmExit];
       return exit;
@@ -60,7 +60,7 @@ export async function openToyBench(executable: string): Promise<ToyBench> {
         (await processes())
           .filter((line) => line.includes('--api-sock') && !line.includes(programPath('keeper')))
           .map((line) => Number.parseInt(line, 10));
-      await until(async () => (await pids()).length > 0, 5_000, 'the VMM');
+      await until(async () => (await pids()).length > 0, 30_000, 'the VMM');
       return (await pids())[0] as number;
     },
     processes,
@@ -70,7 +70,7 @@ export async function openToyBench(executable: string): Promise<ToyBench> {
     ],
     async [Symbol.asyncDispose]() {
       await Promise.all([...consoles.keys()].map((vm) => vm.cleanup()));
-      await until(async () => (await processes()).length === 0, 2_000, 'the end of all processes').finally(() =>
+      await until(async () => (await processes()).length === 0, 30_000, 'the end of all processes').finally(() =>
         scratch[Symbol.asyncDispose](),
       );
       expect(

@@ -121,7 +121,7 @@ export class ToyVm {
   }
 
   async says(text: string): Promise<void> {
-    await until(() => this.console.includes(text), 10_000, `'${text}' on the console of ${this.vm.id}`);
+    await until(() => this.console.includes(text), 30_000, `'${text}' on the console of ${this.vm.id}`);
   }
 
   /** That the guest runs: it answers. */
@@ -129,7 +129,7 @@ export class ToyVm {
     const pongs = () => this.console.split('PONG').length;
     const before = pongs();
     await this.vm.writeConsole('p');
-    await until(() => pongs() > before, 10_000, `an answer of ${this.vm.id}`);
+    await until(() => pongs() > before, 30_000, `an answer of ${this.vm.id}`);
   }
 }
 

@@ -60,7 +60,7 @@ function addKeeping(image: Command, exit: Exit): void {
     .action(async (references: string[]) => exit(await (await actions()).removeImages(references)));
   image
     .command('prune')
-    .description('remove parts that no image has, and what builds have left whose programs were killed')
+    .description('remove parts that no image has, and what builds and transfers have left whose programs were killed')
     .option('--dry-run', 'only say what would be removed')
     .addHelpText('after', '\nExample:\n  smartvm image prune --dry-run')
     .action(async (options: { dryRun?: boolean }) => exit(await (await actions()).pruneImages(options)));

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { MAX_LAYER_MIB, MIN_LAYER_MIB } from '../config/layers.js';
 import { EGRESS_HELP } from './network/egress-help.js';
 import { collect, integer, seconds } from './options.js';
 import type { RunOptions } from './run/launch.js';
@@ -17,18 +18,25 @@ stopped. When it has ended by itself, 'smartvm ps -a' lists it, and its logs and
 
 A VM is in no network unless one of --network, --publish, --egress, --dns and --ip is given; then, in 'default'.
 
+What a VM writes goes with it. With --keep it stays as a layer of that name: the next VM with it finds all that
+was written, and boots the same image. 'smartvm layer ls' lists such layers, 'smartvm layer rm' removes them.
+
 Examples:
   smartvm run --memory 512 -- uname -a
-  smartvm run -d --name web -e PORT=8080 -- python3 -m http.server
+  smartvm run -d --name web --image oci:python:3.12 -e PORT=8080 -- python3 -m http.server
+  smartvm run --keep work --disk-size 4096 -- sh -c 'date >> /root/log; cat /root/log'
   smartvm run -d --rm --ttl 3600
-  smartvm run -d --name site -p 8080:80 --egress none -- python3 -m http.server 80`;
+  smartvm run -d --name site -p 8080:80 --egress none --image oci:python:3.12 -- python3 -m http.server 80`;
 
 export function addRunCommand(program: Command, exit: (code: number) => void): void {
   program
     .command('run')
     .description('boot a microVM and run a command in it')
     .argument('[command...]', "the command and its arguments; put -- before them; by default an OCI image's own")
-    .option('--image <name>', 'image to boot: debian, oci:python:3.12, ./directory …', 'debian')
+    .option(
+      '--image <name>',
+      'image to boot: debian, oci:python:3.12, ./directory … (default: debian; of a layer that is kept, its own)',
+    )
     .option('--entrypoint <program>', "run this in place of the OCI image's own entrypoint")
     .addOption(
       new Option('--pull <when>', 'whether to ask for an image anew that is there')
@@ -37,6 +45,17 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     )
     .option('--cpus <n>', 'virtual CPUs, 1 to 32', integer(1, 32), 1)
     .option('--memory <MiB>', 'memory in MiB', integer(MIN_MEMORY_MIB, Number.MAX_SAFE_INTEGER), 256)
+    .option(
+      '--disk-size <MiB>',
+      'what the VM can write, in MiB, sparse on the host',
+      integer(MIN_LAYER_MIB, MAX_LAYER_MIB),
+    )
+    .option('--keep <layer>', 'keep what the VM writes, as a layer of that name; where there is one, go on with it')
+    .addOption(
+      new Option('--layer <kind>', 'how it writes: to a drive laid over the image, or to a copy of an ext4 image')
+        .choices(['auto', 'overlay', 'reflink', 'copy'])
+        .default('auto'),
+    )
     .option('-d, --detach', 'leave the VM running, and print its id')
     .option('--rm', 'leave nothing of a detached VM when it ends; of others, nothing is left anyway')
     .option('--name <name>', 'another way to say which VM is meant; of those that live, one has it')
@@ -83,7 +102,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
 
 /** What is asked for and cannot be had together. */
 function problemOf(words: readonly string[], options: RunOptions): string | undefined {
-  const { detach, image, timeout, interactive } = options;
+  const { detach, image = options.keep === undefined ? 'debian' : '', timeout, interactive } = options;
   if (!detach) {
     // Others may have a command of their own, which is known once they are there.
     return words.length === 0 && /^debian\b/.test(image) ? "missing required argument 'command'" : undefined;

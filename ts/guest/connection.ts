@@ -45,7 +45,6 @@ export class GuestConnection implements Guest {
       this.#lose(cause);
       socket.destroy();
     });
-    client.on('end', () => socket.destroy()); // SSH has no half-open connections
     this.closed = new Promise((resolve) => {
       client.on('close', () => {
         this.#lose();
@@ -68,6 +67,7 @@ export class GuestConnection implements Guest {
     });
     const client = new ssh2.Client();
     client.on('error', () => undefined); // what comes after the first error is its echo
+    client.on('end', () => socket.destroy()); // SSH has no half-open connections, nor half-open handshakes
     const abort = () => socket.destroy();
     options.signal?.addEventListener('abort', abort, { once: true });
     try {

@@ -1,14 +1,11 @@
-import { createHash } from 'node:crypto';
-import { join } from 'node:path';
 import { isSmartVMError, SmartVMError } from '../errors.js';
 import { download } from '../util/download.js';
-import { lockFile } from '../util/file-lock.js';
 import type { Reach } from '../util/http/reach.js';
-import { ensurePrivateDirectory } from '../util/private-directory.js';
 import { printableUrl } from '../util/redact.js';
 import { copyArtifact } from './artifact-copy.js';
 import type { CheckedArtifact } from './base-image-manifest.js';
 import type { ProgressListener } from './image-types.js';
+import { holdPart } from './parts.js';
 
 /** How artifacts are fetched. */
 export interface FetchPolicy {
@@ -44,18 +41,16 @@ async function fetchArtifact(
   target: string,
   { partsFolder, onProgress = () => {}, ...options }: PlaceOptions,
 ): Promise<string> {
-  await ensurePrivateDirectory(partsFolder);
-  const part = join(partsFolder, createHash('sha256').update(url).digest('hex'));
   const what = `fetching ${printableUrl(url)}`;
   const { sha256, sizeBytes, etag } = artifact;
-  await using _lock = await lockFile(`${part}.lock`, options.signal);
+  await using part = await holdPart(partsFolder, url, options.signal);
   try {
     const got = await download(url, target, {
       ...options,
       sha256,
       sizeBytes,
       etag,
-      partPath: part,
+      partPath: part.path,
       onProgress: ({ receivedBytes, totalBytes }) =>
         onProgress({
           step: 'fetch',

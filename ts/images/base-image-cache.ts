@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { lstatSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { SmartVMError } from '../errors.js';
 import { writeFileAtomic } from '../util/atomic-file.js';
 import { readBoundedTextSync } from '../util/bounded-file.js';
+import { temporaryFor } from '../util/temporary-file.js';
 import {
   type FileRecord,
   type Fingerprint,
@@ -52,7 +52,7 @@ export function readBundle(cacheDir: string, bundleId: string): StoredBundle | u
 export function touchBundle(directory: string, bundle: StoredBundle): StoredBundle {
   const used = { ...bundle, lastAccessedAt: new Date().toISOString() };
   const path = join(directory, MANIFEST);
-  const temporary = `${path}.${randomUUID()}.tmp`;
+  const temporary = temporaryFor(path);
   try {
     writeFileSync(temporary, `${JSON.stringify(used, null, 2)}\n`, { flag: 'wx', mode: 0o600 });
     renameSync(temporary, path);

@@ -1,5 +1,5 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { defaultRuntimeDir } from '../config/directories.js';
@@ -19,6 +19,14 @@ import {
   writeBundle,
 } from './base-image-cache.js';
 import {
+  locksFolder,
+  notesFolder,
+  partsFolder,
+  sweepBaseImages,
+  unfinishedBundle,
+  unfinishedBundles,
+} from './base-image-leftovers.js';
+import {
   type CheckedManifest,
   DEFAULT_BOOT_ARGS,
   MAX_KERNEL_BYTES,
@@ -29,6 +37,7 @@ import { type BaseImagePlan, planBaseImage } from './base-image-plan.js';
 import type { IBaseImageBundle, IBaseImageManagerOptions, IEnsureBaseImageOptions } from './base-image-types.js';
 import type { Arch } from './image-types.js';
 import { lockBuild } from './store/build-lock.js';
+import type { CollectedThing } from './store/collected.js';
 import { noteRuntimeDir } from './store/uses.js';
 
 const DEFAULT_MAX_STORED = 2;
@@ -74,6 +83,11 @@ export class BaseImageManager {
     return await evictBundles(this.#cacheDir, this.#maxStored, keepBundleId);
   }
 
+  /** Removes what programs have left that were killed, and transfers that were canceled: what has come of them, and bundles half made. */
+  async prune({ dryRun = false }: { dryRun?: boolean | undefined } = {}): Promise<CollectedThing[]> {
+    return await sweepBaseImages(this.#cacheDir, dryRun);
+  }
+
   /**
    * The bundle of a preset or a manifest, from the cache or made now. A cached file whose bytes have changed is made again, never
    * served. While one program makes a bundle, others that want it wait.
@@ -97,7 +111,7 @@ export class BaseImageManager {
   }
 
   async #plan(options: IEnsureBaseImageOptions, changes: IBaseImageManagerOptions = {}): Promise<BaseImagePlan> {
-    const notes = join(this.#cacheDir, '.presets');
+    const notes = notesFolder(this.#cacheDir);
     return await planBaseImage(options, this.#arch, { ...this.#options, ...changes }, notes);
   }
 
@@ -127,21 +141,19 @@ export class BaseImageManager {
   async #make(plan: BaseImagePlan, options: IEnsureBaseImageOptions): Promise<StoredBundle> {
     const { bundleId } = plan.manifest;
     const bundleDir = join(this.#cacheDir, bundleId);
-    const prefix = `.${bundleId}.building-`;
     const { signal, onProgress: listener = () => {} } = options;
     const sharing = { what: `base image ${bundleId}`, onProgress: listener, signal };
-    await using lock = await lockBuild(join(this.#cacheDir, '.locks'), bundleId, sharing);
+    await using lock = await lockBuild(locksFolder(this.#cacheDir), bundleId, sharing);
     const cached = await this.#useCached(plan);
     if (cached) {
       return cached; // another program made it while we waited
     }
-    const leftovers = (await readdir(this.#cacheDir)).filter((name) => name.startsWith(prefix));
-    await Promise.all(leftovers.map((name) => removeTree(join(this.#cacheDir, name))));
-    const temporary = join(this.#cacheDir, `${prefix}${randomUUID()}`);
+    await Promise.all((await unfinishedBundles(this.#cacheDir, bundleId)).map(removeTree));
+    const temporary = unfinishedBundle(this.#cacheDir, bundleId);
     try {
       await mkdir(temporary, { mode: 0o700 });
       const policy = {
-        partsFolder: join(this.#cacheDir, '.parts'),
+        partsFolder: partsFolder(this.#cacheDir),
         allowHttp: this.#options.allowHttp,
         narrowest: plan.reach,
         signal,

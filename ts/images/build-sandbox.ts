@@ -5,9 +5,23 @@ import { type RunOptions, run } from '../util/run.js';
 /**
  * Runs a build tool that wants to be root (mmdebstrap, mksquashfs of its result) in namespaces of its own: what it mounts is seen by nobody else, and
  * all its processes and mounts end with it and with this program, however that dies. Not root, it is root in a user namespace with the ids of /etc/subuid.
+ * What unpacks or packs what others have made reaches no network, nor the host's own listeners: only with `network` is there one.
  */
-export async function runInBuildSandbox(tool: string, args: readonly string[], options: RunOptions): Promise<Buffer> {
-  const namespaces = ['--mount', '--pid', '--fork', '--kill-child=KILL', '--mount-proc', ...userNamespace()];
+export async function runInBuildSandbox(
+  tool: string,
+  args: readonly string[],
+  { network = false, ...options }: RunOptions & { readonly network?: boolean | undefined },
+): Promise<Buffer> {
+  const offline = network ? [] : ['--net', '--ipc', '--uts'];
+  const namespaces = [
+    '--mount',
+    '--pid',
+    ...offline,
+    ...userNamespace(),
+    '--fork',
+    '--kill-child=KILL',
+    '--mount-proc',
+  ];
   const command = ['--pdeathsig', 'KILL', 'unshare', ...namespaces, '--', tool, ...args];
   return await run('setpriv', command, options).catch((error: unknown) => {
     if (isSmartVMError(error, 'TOOL_FAILED')) {

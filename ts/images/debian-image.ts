@@ -214,6 +214,7 @@ async function mmdebstrap(build: DebianBuild, step: string, args: string[], envi
   const options = toolOptions(build, environment);
   await runInBuildSandbox('mmdebstrap', [...common, ...args.slice(0, -2), suite, target, '-'], {
     ...options,
+    network: true,
     input: build.sources,
     onStderr: (text) => {
       for (const [, message = ''] of text.matchAll(TOLD)) {

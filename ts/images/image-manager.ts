@@ -14,12 +14,14 @@ import { type ImageReference, identityOf, parseReference } from './reference.js'
 import { sourceOf } from './sources.js';
 import { lockBuild } from './store/build-lock.js';
 import { abandonedBuilds } from './store/build-session.js';
-import { type CollectedThing, ImageStore, type StoredImage } from './store/image-store.js';
+import type { CollectedThing } from './store/collected.js';
+import { ImageStore, type StoredImage } from './store/image-store.js';
 import { blobsOf, type ImageManifest, makeManifest, manifestKey } from './store/manifests.js';
 import { holdBlobs, noteRuntimeDir } from './store/uses.js';
 
 export type { Arch, BootImage, ImageProgress, ProgressListener, RootFsType } from './image-types.js';
-export type { CollectedThing, StoredImage } from './store/image-store.js';
+export type { CollectedThing } from './store/collected.js';
+export type { StoredImage } from './store/image-store.js';
 
 export interface ImageManagerOptions {
   /** A folder of this user's alone (made 0700). */
@@ -182,7 +184,7 @@ export class ImageManager {
     return await this.#store.remove(this.#keyOf(image));
   }
 
-  /** Removes parts that no image and no VM has, and what builds left whose programs were killed. */
+  /** Removes parts that no image and no VM has, and what builds and transfers left whose programs were killed. */
   async prune(options: { dryRun?: boolean | undefined } = {}): Promise<CollectedThing[]> {
     return await this.#store.collect(options);
   }

@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { chmodSync, renameSync, statfsSync, writeFileSync } from 'node:fs';
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { SmartVMError } from '../errors.js';
+import { temporaryFor } from './temporary-file.js';
 
 /** statfs(2). */
 const TMPFS_MAGIC = 0x01021994;
@@ -10,10 +10,11 @@ const TMPFS_MAGIC = 0x01021994;
 /**
  * Writes a whole file so that a reader sees the old content or the new, also after a power cut:
  * temporary file, fsync, rename, fsync of the directory.
+ * A program that is killed may leave the temporary file, which sweepTemporaries() knows.
  * @throws SmartVMError FILE_WRITE_FAILED; the final path is then as it was and no temporary file is left
  */
 export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o600): Promise<void> {
-  const temporary = `${path}.${randomUUID()}.tmp`;
+  const temporary = temporaryFor(path);
   try {
     if (isInMemory(dirname(path))) {
       writeFileSync(temporary, data, { flag: 'wx', mode });

@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { isSmartVMError, SmartVMError } from '../errors.js';
 import { syncDirectory } from './atomic-file.js';
@@ -75,7 +76,10 @@ async function fetchTo(url: string, target: string, part: Part, options: Downloa
     const got = await receive(answer, part, target, options);
     throwIfCanceled(options.signal, `fetching ${answer.url}`);
     await writing(target, () => part.moveTo(target));
-    await writing(target, () => syncDirectory(dirname(target)));
+    await writing(target, () => syncDirectory(dirname(target))).catch(async (error: unknown) => {
+      await rm(target, { force: true }); // who is told that it failed does not look for it
+      throw error;
+    });
     return { path: target, ...got, url: answer.url };
   });
 }

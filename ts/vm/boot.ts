@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { configPaths, restorePaths } from '../config/host-paths.js';
 import { gatedFields } from '../config/since.js';
@@ -247,11 +247,12 @@ async function startVmm(context: BootContext, signal: AbortSignal): Promise<void
     await endUnnamed(runtimeDir, recorded(context).record);
     throw error;
   });
-  cleanup.push('api socket', () => rm(socketPath, { force: true }));
+  cleanup.push('api socket', () => rmSync(socketPath, { force: true }));
   cleanup.push('vmm', () => vmm.dispose());
   context.process = vmm;
   context.onVmm(vmm);
   await vmm.waitUntilReady(remaining(context), signal);
+  void vmm.reachKeeper();
 }
 
 /** While the VMM is busy with its guest: keeper and record are in nobody's way then. */

@@ -13,7 +13,7 @@ export async function beginLife(context: BootContext): Promise<void> {
   } else if (isLimited(lifetime)) {
     await vmm.life.begin(word);
   } else {
-    vmm.life.tell(word);
+    vmm.life.tellFast(word);
   }
 }
 

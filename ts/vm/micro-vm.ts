@@ -230,7 +230,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     }
     const machine = { process: this.#machine.process, guest: this.#link?.current, paused: this.state !== 'running' };
     this.#state.to('stopping', 'stop');
-    machine.process.life.tell({ state: 'stopping' });
+    machine.process.life.tellFast({ state: 'stopping' });
     const rung = await shutDown(machine, graceMs, options.force ? 'SIGKILL' : 'guest');
     await this.#ended;
     return { rung };

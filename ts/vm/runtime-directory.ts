@@ -1,5 +1,4 @@
-import { existsSync } from 'node:fs';
-import { lstat } from 'node:fs/promises';
+import { existsSync, lstatSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { SmartVMError } from '../errors.js';
 import { currentProcess } from '../util/process-identity.js';
@@ -20,7 +19,7 @@ export async function makeRuntimeDirectory(context: BootContext): Promise<void> 
   }
   context.record = record;
   cleanup.push('runtime directory', () => removeDirectory(runtimeDir));
-  if (await lstat(socketPath).catch(() => undefined)) {
+  if (lstatSync(socketPath, { throwIfNoEntry: false })) {
     // Firecracker never removes its socket and dies of one that is there; whose it is, only its user can know.
     throw new SmartVMError(
       'VM_EXISTS',

@@ -4,7 +4,7 @@ import { delay, withDeadline } from '../util/deadline.js';
 import { endProcess } from '../util/end-process.js';
 import { isAlive, type ProcessIdentity } from '../util/process-identity.js';
 import type { VmmExit } from './exit.js';
-import { KEEPER_EXIT_MS, type Keeper } from './keeper.js';
+import { KEEPER_EXIT_MS, type Keeper, KILL_ORDER_MS } from './keeper.js';
 import { KeeperLife } from './keeper-life.js';
 import type { KeeperState } from './keeper-state.js';
 
@@ -24,6 +24,7 @@ export function adoptKeeper(runtimeDir: string, state: KeeperState): Keeper {
     process,
     vmm: { pid: state.vmmPid, startTime: state.vmmStartTime, bootId },
     ...connection,
+    kill: () => connection.client.put('/signal', { signal: 'SIGKILL' }, { timeoutMs: KILL_ORDER_MS }),
     ended,
     life,
     console: new SocketClient({ socketPath }),

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** What the keeper writes to exit.json when the VMM has ended. */
@@ -73,7 +73,7 @@ export const KEEPER_LOST: VmmExit = {
 /** The exit as the keeper recorded it; without a record it was the keeper that was lost. */
 export async function readExit(runtimeDir: string): Promise<VmmExit> {
   try {
-    return JSON.parse(await readFile(join(runtimeDir, 'exit.json'), 'utf8')) as VmmExit;
+    return JSON.parse(readFileSync(join(runtimeDir, 'exit.json'), 'utf8')) as VmmExit;
   } catch {
     return KEEPER_LOST;
   }

@@ -24,22 +24,32 @@ export type LimitChange = { readonly [Name in 'timeoutMs' | 'idleTimeoutMs']?: n
 
 /** A keeper that hangs holds nobody up for longer. */
 const WORD_MS = 250;
+/** By then what follows a start is done; and what has happened meanwhile, the first event says. */
+const HEAR_AFTER_MS = 100;
 
 /** What programs tell a keeper of their VM's life, and hear from it. */
 export class KeeperLife {
   readonly #id: string;
-  readonly #keeper: Pick<Keeper, 'client' | 'reach'>;
+  readonly #keeper: Pick<Keeper, 'client' | 'reach' | 'say'>;
   readonly #socketPath: string;
   readonly #over = new AbortController();
   readonly #listeners: ((event: KeeperEvent) => void)[] = [];
   readonly #use = new GuestUse(() => this.#hold());
   #said: Promise<unknown> = Promise.resolve();
+  /** Words that have not arrived. */
+  #pending = 0;
   #hearing: Promise<VmmExit | undefined> | undefined;
+  #soon: NodeJS.Timeout | undefined;
   #standing: KeeperEvent | undefined;
   #isEnded = false;
 
   /** @param standing how it stands, where that is known */
-  constructor(id: string, runtimeDir: string, keeper: Pick<Keeper, 'client' | 'reach'>, standing?: VmStatus | null) {
+  constructor(
+    id: string,
+    runtimeDir: string,
+    keeper: Pick<Keeper, 'client' | 'reach' | 'say'>,
+    standing?: VmStatus | null,
+  ) {
     this.#id = id;
     this.#keeper = keeper;
     this.#use.isLimited = standing?.idleTimeoutMs !== undefined;
@@ -49,8 +59,27 @@ export class KeeperLife {
   /** Says it beside whatever is done, one word after the other. That the keeper hears it is not certain: it may be gone. */
   tell(word: KeeperWord): void {
     this.#isEnded ||= word.state === 'stopping';
+    this.#pending += 1;
     const put = () => this.#keeper.client.put('/state', word, { timeoutMs: WORD_MS });
-    this.#said = this.#said.then(() => this.#keeper.reach().then(put)).catch(() => undefined);
+    this.#said = this.#said
+      .then(() => this.#keeper.reach().then(put))
+      .catch(() => undefined)
+      .finally(() => {
+        this.#pending -= 1;
+      });
+  }
+
+  /**
+   * As {@link tell}, for a word on which the keeper asks no VMM: the first of all, and that the VM is being stopped. Those of its owner
+   * take no call, for between them may lie a whole VM.
+   */
+  tellFast(word: KeeperWord): void {
+    if (this.#pending > 0 || !this.#keeper.say) {
+      this.tell(word);
+      return;
+    }
+    this.#isEnded ||= word.state === 'stopping';
+    this.#keeper.say(word);
   }
 
   /** Whether this program has said that it ends the VM. */
@@ -84,13 +113,13 @@ export class KeeperLife {
     }
   }
 
-  /** The keeper's events from now on, the first of which says how it stands. */
+  /** The keeper's events from a moment later on, the first of which says how it stands then. */
   listen(listener: (event: KeeperEvent) => void): void {
     this.#listeners.push(listener);
     if (this.#standing) {
       listener(this.#standing);
     }
-    void this.exit();
+    this.#soon ??= setTimeout(() => void this.exit(), HEAR_AFTER_MS).unref();
   }
 
   /** Settles with the exit that the keeper tells; with undefined when that is gone without a word, or this was closed. */
@@ -108,6 +137,7 @@ export class KeeperLife {
 
   /** Nothing more is told or heard. */
   close(): void {
+    clearTimeout(this.#soon);
     this.#over.abort();
   }
 

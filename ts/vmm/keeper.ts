@@ -21,6 +21,13 @@ export interface Keeper {
   readonly console: SocketClient;
   /** What it is told and tells of the VM's life. */
   readonly life: KeeperLife;
+  /**
+   * Says it at once and without an answer, where this program is the keeper's owner: what others ask the keeper later is answered by
+   * it. A keeper that has not begun hears it when it has. Absent for that of another program.
+   */
+  readonly say?: (word: OwnersWord) => void;
+  /** Orders it to end the VMM at once; rejects when it does not take the order. */
+  kill(): Promise<void>;
   /** Says that the VM's start is through, and makes it outlive this program. */
   detach(word: KeeperWord): Promise<void>;
   /** Lets go of it: nothing of it keeps this program from ending. */
@@ -32,6 +39,14 @@ export interface Keeper {
   end(): Promise<void>;
 }
 
+/**
+ * What an owner says by the pipe to its keeper; `release` says that this program will do nothing for its VM any more, and may be about
+ * to end.
+ */
+export type OwnersWord = KeeperWord | { readonly signal: NodeJS.Signals } | { readonly release: true };
+
+/** How long a keeper has to take the order to kill, and then to tell of the end. */
+export const KILL_ORDER_MS = 2_000;
 export const KEEPER_EXIT_MS = 5_000;
 
 /** True while the keeper of a runtime directory is there: its socket refuses once it is dead. */

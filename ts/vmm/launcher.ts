@@ -5,7 +5,7 @@ import { SmartVMError, type SmartVMErrorCode } from '../errors.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { withDeadline } from '../util/deadline.js';
 import { type ProcessIdentity, processIdentity } from '../util/process-identity.js';
-import { KEEPER_EXIT_MS, type Keeper } from './keeper.js';
+import { KEEPER_EXIT_MS, type Keeper, type OwnersWord } from './keeper.js';
 import { KeeperLife, type KeeperWord } from './keeper-life.js';
 
 /** What a launcher is to start. */
@@ -31,6 +31,8 @@ interface Hello {
 
 const HELLO_TIMEOUT_MS = 10_000;
 const REACHABLE_MS = 2_000;
+/** For Go's runtime: it does one thing at a time, and is gone before it has filled any memory. */
+const LAUNCHER_ENVIRONMENT = { GOMAXPROCS: '1', GOGC: 'off' };
 /** What programs are found by, and where they put temporary files. */
 const ENVIRONMENT = ['PATH', 'LD_LIBRARY_PATH', 'LANG', 'TMPDIR', 'TZ'];
 
@@ -72,7 +74,7 @@ export class Launcher {
     const program = await verifiedProgram('launch');
     await verifiedProgram('keeper'); // which it becomes
     // A session of its own: a Ctrl-C on our terminal is ours to handle, not the VMM's. The order brings the environment.
-    return new Launcher(spawn(program, [], { detached: true, env: {}, stdio: ['pipe', 'pipe', 'pipe'] }));
+    return new Launcher(spawn(program, [], { detached: true, env: LAUNCHER_ENVIRONMENT, stdio: 'pipe' }));
   }
 
   get isAlive(): boolean {
@@ -130,7 +132,8 @@ export class Launcher {
       call ??= this.#call();
       return call;
     };
-    const life = new KeeperLife(id, runtimeDir, { client, reach });
+    const say = (word: OwnersWord) => void this.#child.stdin?.write(`${JSON.stringify(word)}\n`);
+    const life = new KeeperLife(id, runtimeDir, { client, reach, say });
     const detach = async (word: KeeperWord) => {
       await life.begin(word, '/detached');
       this.#child.unref(); // a program waits for its VM to end, as for any child, but not for one that outlives it
@@ -142,10 +145,12 @@ export class Launcher {
       ended: this.#ended,
       release: () => {
         life.close();
+        say({ release: true });
         this.#child.unref();
       },
       end: () => this.end().finally(() => life.close()),
-      ...{ client, reach, life, detach },
+      kill: async () => say({ signal: 'SIGKILL' }),
+      ...{ client, reach, say, life, detach },
     };
   }
 

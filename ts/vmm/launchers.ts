@@ -22,11 +22,15 @@ export class Launchers {
     return launcher;
   }
 
-  /** A start is through. Whoever has made one VM may make no other; whoever has made two, will. */
+  /**
+   * A start is through, and whoever waits for it goes on first. Whoever has made one VM may make no other; whoever has made two, will.
+   */
   prepare(): void {
-    if (this.#taken > 1 && this.#spare === undefined && !this.#closed) {
-      this.#spare = spawnSpare();
-    }
+    setImmediate(() => {
+      if (this.#taken > 1 && this.#spare === undefined && !this.#closed) {
+        this.#spare = spawnSpare();
+      }
+    });
   }
 
   /** Ends the one that nobody has taken. */

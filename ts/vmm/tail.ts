@@ -1,18 +1,23 @@
-import { open } from 'node:fs/promises';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
-/** The last lines of a file, read from its end; an absent file has none. */
+/** The last lines of a file, read from its end; an absent file has none. So little is read at once, without another thread. */
 export async function tailLines(path: string, lines: number, maxBytes = 32 * 1024): Promise<string[]> {
-  const file = await open(path, 'r').catch(() => undefined);
-  if (!file) {
-    return [];
+  const text = tailOf(path, maxBytes)?.toString('utf8').replaceAll('\r', '').trimEnd() ?? '';
+  return text === '' || lines <= 0 ? [] : text.split('\n').slice(-lines);
+}
+
+function tailOf(path: string, maxBytes: number): Buffer | undefined {
+  let file: number;
+  try {
+    file = openSync(path, 'r');
+  } catch {
+    return undefined;
   }
   try {
-    const { size } = await file.stat();
-    const length = Math.min(size, maxBytes);
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, size - length);
-    const text = buffer.subarray(0, bytesRead).toString('utf8').replaceAll('\r', '').trimEnd();
-    return text === '' || lines <= 0 ? [] : text.split('\n').slice(-lines);
+    const { size } = fstatSync(file);
+    const buffer = Buffer.alloc(Math.min(size, maxBytes));
+    return buffer.subarray(0, readSync(file, buffer, 0, buffer.length, size - buffer.length));
   } finally {
-    await file.close();
+    closeSync(file);
   }
 }

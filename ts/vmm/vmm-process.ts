@@ -11,7 +11,7 @@ import { endProcess } from '../util/end-process.js';
 import { adoptKeeper } from './adopted-keeper.js';
 import type { Confinement } from './confinement.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
-import type { Keeper } from './keeper.js';
+import { type Keeper, KILL_ORDER_MS } from './keeper.js';
 import type { KeeperLife, KeeperWord } from './keeper-life.js';
 import { consoleTailOf, withLastWords } from './last-words.js';
 import { Launcher } from './launcher.js';
@@ -44,7 +44,6 @@ export interface AttachOptions extends Pick<VmmProcessOptions, 'id' | 'socketPat
 }
 
 const EXIT_NEWS_MS = 500;
-const KILL_ORDER_MS = 2_000;
 
 /** A VMM under its keeper: its API, console, signals and exit. */
 export class VmmProcess {
@@ -173,9 +172,7 @@ export class VmmProcess {
   /** Ends the VMM at once, by its keeper or, when that does not answer, with it. Waits for its end. */
   async kill(): Promise<void> {
     if (this.#exit === undefined) {
-      const order = Promise.all([this.#keeper.reach(), this.life.said]).then(() =>
-        this.#keeper.client.put('/signal', { signal: 'SIGKILL' }, { timeoutMs: KILL_ORDER_MS }),
-      );
+      const order = this.life.said.then(() => this.#keeper.kill());
       // A keeper may also stop answering between the order and the news of the end.
       const news = order.then(() => withDeadline(this.exited, KILL_ORDER_MS, () => new Error('no news of the end')));
       await news.catch(() => this.#keeper.end());

@@ -26,6 +26,7 @@ type api struct {
 	vmm    *vmm
 	life   *life
 	ports  *ports
+	owner  *owner
 	server *http.Server
 	// Holds a token while nobody writes to the console.
 	console chan struct{}
@@ -61,6 +62,7 @@ func listen(path string) (net.Listener, error) {
 func serve(listener net.Listener, id string, vmm *vmm, life *life) *api {
 	a := &api{id: id, vmm: vmm, life: life, ports: newPorts(), console: make(chan struct{}, 1), detach: make(chan struct{}), exited: make(chan struct{})}
 	a.console <- struct{}{}
+	a.owner = newOwner(a.hear)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.getState)
 	mux.HandleFunc("GET /exit", a.getExit)
@@ -78,7 +80,12 @@ func serve(listener net.Listener, id string, vmm *vmm, life *life) *api {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fault(w, http.StatusNotFound, fmt.Sprintf("Invalid request method and/or path: %s %s", r.Method, r.URL.Path))
 	})
-	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
+	// Whoever asks is answered by what the owner has said before.
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.owner.catchUp()
+		mux.ServeHTTP(w, r)
+	})
+	a.server = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
 	go a.server.Serve(listener)
 	return a
 }

@@ -387,22 +387,29 @@ func TestTheClockIsThatOfTheTimeSinceBoot(t *testing.T) {
 
 func TestADetachedVMThatLeavesNothing(t *testing.T) {
 	dead := `,"removeOnExit":true,"detached":true,"owner":{"pid":1,"startTime":"1"}`
-	for record, stays := range map[string]bool{
-		dead: false,
-		strings.Replace(dead, "true", "false", 1): true,
-		fmt.Sprintf(`,"removeOnExit":true,"detached":true,"owner":{"pid":%d,"startTime":%q}`, os.Getpid(), startTime(t)): true,
+	alive := fmt.Sprintf(`,"removeOnExit":true,"detached":true,"owner":{"pid":%d,"startTime":%q}`, os.Getpid(), startTime(t))
+	for _, test := range []struct {
+		record, said string
+		stays        bool
+	}{
+		{dead, "", false},
+		{strings.Replace(dead, "true", "false", 1), "", true},
+		{alive, "", true},
+		{alive, "{\"release\":true}\n", false},
+		{strings.Replace(alive, "true", "false", 1), "{\"release\":true}\n", true},
 	} {
 		k := start(t, "read line")
-		playVMM(t, k, record)
+		playVMM(t, k, test.record)
 		k.call("PUT", "/detached", `{"state":"running"}`, 204)
 		if now := k.stateFile(); now.State != running {
 			t.Fatal(now)
 		}
+		io.WriteString(k.owner, test.said)
 		k.owner.Close()
 		k.call("PUT", "/console", "\n", 204)
 		k.wait()
-		if _, err := os.Stat(k.dir); os.IsNotExist(err) == stays {
-			t.Fatal(record, err)
+		if _, err := os.Stat(k.dir); os.IsNotExist(err) == test.stays {
+			t.Fatal(test, err)
 		}
 	}
 }

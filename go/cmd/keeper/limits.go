@@ -95,11 +95,15 @@ func readSaid(w http.ResponseWriter, r *http.Request) (said, error) {
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxLifeBody)).Decode(&body); err != nil && err != io.EOF {
 		return body, err
 	}
-	switch body.State {
+	return body, body.check()
+}
+
+func (s said) check() error {
+	switch s.State {
 	case "", running, paused, stopping:
-		return body, body.check()
+		return s.limits.check()
 	}
-	return body, fmt.Errorf("unknown state %.64q", body.State)
+	return fmt.Errorf("unknown state %.64q", s.State)
 }
 
 func (a *api) putLimits(w http.ResponseWriter, r *http.Request) {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +23,9 @@ const (
 	termGrace = time.Second
 	// How long readers have for their last answers once the VMM is gone.
 	answerGrace = time.Second
+	// How long a program that has let go of its VM has for its own end, before what is left of the VM stays for the next program:
+	// less than that waits for a keeper to go.
+	ownerGrace = 4 * time.Second
 )
 
 func main() {
@@ -84,7 +86,8 @@ func catchSignals() <-chan os.Signal {
 
 // keep stays until the VMM has ended and everyone who asked knows.
 func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
-	gone := watchOwner()
+	go api.owner.listen()
+	gone := api.owner.gone
 	replaceByNull(1) // its reader sees the end
 	isOrphan := false
 	var kill <-chan time.Time
@@ -117,7 +120,8 @@ func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
 		}
 	}
 	api.finish(exit)
-	if err := clearUp(o.Dir, isOrphan); err != nil {
+	isLeft := func() bool { return api.owner.hasLetGo.Load() && closes(api.owner.gone, ownerGrace) }
+	if err := clearUp(o.Dir, isOrphan, isLeft); err != nil {
 		fmt.Fprintln(os.Stderr, "smartvm-keeper:", err)
 	}
 }
@@ -132,21 +136,13 @@ func reasonOf(life *life, isOrphan bool) string {
 	return "exited"
 }
 
-// watchOwner answers a channel that closes when the other end of stdin is gone.
-func watchOwner() <-chan struct{} {
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		for buffer := make([]byte, 512); ; {
-			n, err := syscall.Read(0, buffer)
-			if err == syscall.EAGAIN {
-				unix.Poll([]unix.PollFd{{Fd: 0, Events: unix.POLLIN}}, -1)
-			} else if err != syscall.EINTR && n <= 0 {
-				return
-			}
-		}
-	}()
-	return gone
+func closes(channel <-chan struct{}, within time.Duration) bool {
+	select {
+	case <-channel:
+		return true
+	case <-time.After(within):
+		return false
+	}
 }
 
 // replaceByNull keeps the number taken, for a file that got it would be someone's stdin or stdout.

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -86,5 +88,36 @@ func TestWhatADetachedVMHasWrittenGoesAndWhatIsReadOfItStays(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+func TestTheOwnersWordsAreHeardBeforeWhoeverAsks(t *testing.T) {
+	k := start(t, "echo up; exec sleep 60")
+	k.waitLine("up")
+	// The call that smartvm-launch leaves unread, what is no word, and one that comes in pieces.
+	for _, text := range []string{"\nnonsense\n{}\n{\"state\":\"odd\"}\n{\"sta", "te\":\"running\"}\n{\"state\":\"stopping\"}\n"} {
+		if _, err := k.owner.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var events []string
+	for line := range strings.Lines(k.call("GET", "/events?follow=false", "", 200)) {
+		var event struct{ Event, State string }
+		if err := json.Unmarshal([]byte(line), &event); err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, event.Event+" "+event.State)
+	}
+	if got := strings.Join(events, ", "); got != "start running, stop running" {
+		t.Fatal(got)
+	}
+	if _, err := k.owner.Write([]byte("{\"signal\":\"SIGKILL\"}\n")); err != nil {
+		t.Fatal(err)
+	}
+	k.wait()
+	exit := k.exitFile()
+	wantSignal(t, exit, "SIGKILL")
+	if exit.Reason != stopped {
+		t.Fatal(exit.Reason)
 	}
 }

@@ -33,7 +33,8 @@ func readRecord(dir string) (record, error) {
 }
 
 // clearUp removes what nobody needs of a VM that has ended. What its record names outside its directory is the programs' to undo.
-func clearUp(dir string, isOrphan bool) error {
+// isLeft waits for whether the owner, which lives by what can be seen, has ended behind its last word.
+func clearUp(dir string, isOrphan bool, isLeft func() bool) error {
 	r, err := readRecord(dir)
 	switch {
 	case isOrphan && errors.Is(err, fs.ErrNotExist):
@@ -42,7 +43,7 @@ func clearUp(dir string, isOrphan bool) error {
 		return nil // a program has removed it
 	case err != nil:
 		return fmt.Errorf("%s is left: its record: %w", dir, err)
-	case isOrphan || r.isRemovedOnExit():
+	case isOrphan || r.isRemovedOnExit(isLeft):
 		return removeOrphan(dir, r)
 	case r.Detached:
 		return giveBack(dir)
@@ -64,12 +65,12 @@ func removeOrphan(dir string, r record) error {
 
 // isRemovedOnExit is true for a VM whose record says that nothing of it is to stay, and whose program is not there to see to
 // that: one that lives has more to give back than is written here.
-func (r record) isRemovedOnExit() bool {
+func (r record) isRemovedOnExit(isLeft func() bool) bool {
 	if !r.RemoveOnExit || !r.Detached {
 		return false
 	}
 	startTime, err := procid.StartTime(r.Owner.Pid)
-	return err != nil || startTime != r.Owner.StartTime
+	return err != nil || startTime != r.Owner.StartTime || isLeft()
 }
 
 // giveBack empties the folder of the VMM: what the guest wrote may be big, and of a VM that is detached nobody may come for long.

@@ -36,6 +36,17 @@ describe('opening', () => {
     await until(() => server.sockets.size === 0, 2_000, 'the end of the connection');
   });
 
+  test('a guest that hangs up in the middle of the SSH handshake, in one direction, ends it', async () => {
+    await using server = await agentServer(() => undefined, { deaf: true });
+    const opened = GuestConnection.open({ udsPath: server.udsPath, keys: server.keys, timeoutMs: 1_000 });
+    const outcome = opened.catch((error: unknown) => error);
+    const socket = () => [...server.sockets][0];
+    await until(() => (socket()?.bytesRead ?? 0) > 'CONNECT 10022\n'.length, 30_000, 'a word of SSH');
+    socket()?.end('SSH-2.0-agent\r\n');
+    expect(await outcome).toMatchObject({ code: 'AGENT_UNREACHABLE' });
+    await until(() => server.sockets.size === 0, 30_000, 'the end of the connection');
+  });
+
   test('a signal ends it in the middle of the SSH handshake', async () => {
     await using server = await agentServer(() => undefined, { deaf: true });
     const controller = new AbortController();

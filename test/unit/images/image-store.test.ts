@@ -158,6 +158,27 @@ describe('ImageStore.remove and collect', () => {
     expect(await store.collect()).toHaveLength(1);
   });
 
+  it('keep an image for who has its root file system, or nothing but its parts; not for who shares its kernel alone', async () => {
+    await using scratch = await scratchDirectory();
+    const store = await openStore(scratch);
+    const [one, two] = [await putImage(store, 'one', 'root one'), await putImage(store, 'two', 'root two')];
+    await noteRuntimeDir(store.root, scratch.file('run'));
+    const start = async (id: string, ...blobs: BlobRef[]) => {
+      await mkdir(scratch.file('run', id), { recursive: true });
+      await writeFile(scratch.file('run', id, 'vm.json'), blobs.map(({ sha256 }) => sha256).join(' '));
+    };
+    await start('of-one', one.blobs.kernel, one.blobs.rootfs);
+    await start('of-a-copy', one.blobs.kernel);
+    const usedBy = async () => (await store.list()).map((image) => image.usedBy);
+    expect(await usedBy()).toEqual([['of-a-copy', 'of-one'], ['of-a-copy']]);
+    await rm(scratch.file('run', 'of-a-copy'), { recursive: true });
+    expect(await usedBy()).toEqual([['of-one'], []]);
+    expect(await store.remove('two')).toBe(true);
+    expect(await blobNames(scratch)).toEqual(['kernel', 'modules', 'root one'].map(sha256).sort());
+    await start('of-two', two.blobs.kernel, two.blobs.rootfs);
+    expect(await usedBy()).toEqual([['of-one']]);
+  });
+
   it('take nothing that a living program holds; the holds of the dead go', async () => {
     await using scratch = await scratchDirectory();
     const store = await openStore(scratch);

@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { getEventListeners, once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir, readlink, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { lockFile } from '../../../ts/util/file-lock.js';
+import { lockFile, tryLockFile } from '../../../ts/util/file-lock.js';
 import { PACKAGE_ROOT } from '../../../ts/util/package-root.js';
-import { processesNaming, until } from '../../support/leftovers.js';
-import { type ScratchDirectory, scratchDirectory } from '../../support/scratch.js';
+import { until } from '../../support/leftovers.js';
+import { scratchDirectory } from '../../support/scratch.js';
 
 afterEach(() => void vi.unstubAllEnvs());
 
@@ -32,8 +32,15 @@ async function kill(child: ChildProcess): Promise<void> {
   await closed;
 }
 
-const nobodyLeft = (scratch: ScratchDirectory) =>
-  until(async () => (await processesNaming(scratch.path)).length === 0, 5_000, 'the end of flock');
+/** How many processes have the lock's file open, our own aside: flock(1) has it as its third. */
+async function waiting(path: string): Promise<number> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
+  const files = await Promise.all(pids.map((pid) => readlink(`/proc/${pid}/fd/3`).catch(() => '')));
+  return files.filter((file) => file === path).length;
+}
+
+const waits = (path: string) => until(async () => (await waiting(path)) === 1, 5_000, 'our flock');
+const filesOpen = async () => (await readdir('/proc/self/fd')).length;
 
 describe('lockFile', () => {
   test('is held by one at a time, in one program too', async () => {
@@ -45,27 +52,28 @@ describe('lockFile', () => {
       await new Promise(setImmediate);
       holders--;
     };
+    const before = await filesOpen();
     await Promise.all([work(), work(), work(), work()]);
-    expect(await processesNaming(scratch.path)).toEqual([]);
+    expect([await waiting(scratch.file('lock')), await filesOpen()]).toEqual([0, before]);
   });
 
   test('waits for another program, and gets the lock when that is killed', async () => {
     await using scratch = await scratchDirectory();
     const holder = await holderOf(scratch.file('lock'));
     let held = false;
-    const waiting = lockFile(scratch.file('lock')).then((lock) => {
+    const locking = lockFile(scratch.file('lock')).then((lock) => {
       held = true;
       return lock;
     });
     try {
-      // Its flock(1) and ours: ours is there, and has had no word.
-      await until(async () => (await processesNaming(scratch.file('lock'))).length >= 3, 5_000, 'our flock');
+      await waits(scratch.file('lock'));
       expect(held).toBe(false);
     } finally {
       await kill(holder);
     }
-    await using _lock = await waiting;
+    await using _lock = await locking;
     expect(held).toBe(true);
+    expect(await waiting(scratch.file('lock'))).toBe(0);
   });
 
   test('release() can be called twice', async () => {
@@ -73,7 +81,8 @@ describe('lockFile', () => {
     const lock = await lockFile(scratch.file('lock'));
     await lock.release();
     await lock.release();
-    await nobodyLeft(scratch);
+    await lock.remove(); // it is another's by now
+    expect(await readdir(scratch.path)).toEqual(['lock']);
   });
 
   test('a wait is canceled by its signal, and leaves nobody who would take the lock later', async () => {
@@ -81,13 +90,12 @@ describe('lockFile', () => {
     const controller = new AbortController();
     {
       await using _lock = await lockFile(scratch.file('lock'));
-      const waiting = lockFile(scratch.file('lock'), controller.signal);
-      await until(async () => (await processesNaming(scratch.path)).length === 2, 5_000, 'the second flock');
+      const locking = lockFile(scratch.file('lock'), controller.signal);
+      await waits(scratch.file('lock'));
       controller.abort();
-      await expect(waiting).rejects.toMatchObject({ code: 'CANCELED' });
+      await expect(locking).rejects.toMatchObject({ code: 'CANCELED' });
       expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
     }
-    await nobodyLeft(scratch);
     await using _again = await lockFile(scratch.file('lock'));
   });
 
@@ -103,15 +111,44 @@ describe('lockFile', () => {
     await using _lock = await lockFile(scratch.file('lock'), controller.signal);
     controller.abort();
     const second = new AbortController();
-    const waiting = lockFile(scratch.file('lock'), second.signal);
-    await until(async () => (await processesNaming(scratch.path)).length === 2, 5_000, 'the second flock');
+    const locking = lockFile(scratch.file('lock'), second.signal);
+    await waits(scratch.file('lock'));
     second.abort();
-    await expect(waiting).rejects.toMatchObject({ code: 'CANCELED' });
+    await expect(locking).rejects.toMatchObject({ code: 'CANCELED' });
   });
 
-  test('a path that cannot be opened: TOOL_FAILED', async () => {
+  test('whoever waits for one whose file is removed gets the one that is there then', async () => {
     await using scratch = await scratchDirectory();
-    await expect(lockFile(scratch.file('absent', 'lock'))).rejects.toMatchObject({ code: 'TOOL_FAILED' });
+    const path = scratch.file('lock');
+    const first = await lockFile(path);
+    const locking = lockFile(path);
+    await waits(path);
+    await first.remove();
+    await using _second = await locking;
+    expect(await readdir(scratch.path)).toEqual(['lock']);
+    expect(await tryLockFile(path)).toBeUndefined();
+  });
+
+  test('without waiting: another has it, or it is ours', async () => {
+    await using scratch = await scratchDirectory();
+    const holder = await holderOf(scratch.file('lock'));
+    expect(await tryLockFile(scratch.file('lock'))).toBeUndefined();
+    await kill(holder);
+    const lock = await tryLockFile(scratch.file('lock'));
+    await lock?.remove();
+    expect(await readdir(scratch.path)).toEqual([]);
+    const before = await filesOpen();
+    await expect(tryLockFile(scratch.file('absent', 'lock'))).rejects.toMatchObject({ code: 'TOOL_FAILED' });
+    expect(await filesOpen()).toBe(before);
+  });
+
+  test('a path that cannot be opened, a planted link too: TOOL_FAILED', async () => {
+    await using scratch = await scratchDirectory();
+    await symlink(scratch.file('other'), scratch.file('link'));
+    for (const path of [scratch.file('absent', 'lock'), scratch.file('link')]) {
+      await expect(lockFile(path)).rejects.toMatchObject({ code: 'TOOL_FAILED' });
+    }
+    expect(await readdir(scratch.path)).toEqual(['link']);
   });
 
   test('no flock: TOOL_MISSING with the command that installs it', async () => {

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import { currentBootId, isAlive, processIdentity } from '../../../ts/util/process-identity.js';
-import { run } from '../../../ts/util/run.js';
+import { currentBootId, isActiveSync, isAlive, processIdentity } from '../../../ts/util/process-identity.js';
+import { halfEnded } from '../../support/half-ended.js';
 import { until } from '../../support/leftovers.js';
 import { scratchDirectory } from '../../support/scratch.js';
 
@@ -16,6 +16,7 @@ describe('processIdentity', () => {
       bootId: await currentBootId(),
     });
     expect(await isAlive(identity ?? never())).toBe(true);
+    expect(isActiveSync(identity ?? never(), await currentBootId())).toBe(true);
   });
 
   test('of a process with a name that looks like the end of its name', async () => {
@@ -38,25 +39,10 @@ describe('processIdentity', () => {
     expect(await processIdentity(2 ** 22 + 1)).toBeUndefined();
   });
 
-  test('a process whose first thread has ended lives while another does', async () => {
-    await using scratch = await scratchDirectory();
-    const source = `
-      #include <pthread.h>
-      #include <unistd.h>
-      static void *wait_long(void *none) { for (;;) sleep(1000); }
-      int main(void) { pthread_t other; pthread_create(&other, 0, wait_long, 0); pthread_exit(0); }`;
-    await writeFile(scratch.file('main.c'), source);
-    await run('gcc', ['-pthread', '-o', scratch.file('main'), scratch.file('main.c')]);
-    const child = spawn(scratch.file('main'), { stdio: 'ignore' });
-    try {
-      await once(child, 'spawn');
-      const state = async () => /^State:\t(.)/m.exec(await readFile(`/proc/${child.pid}/status`, 'utf8'))?.[1];
-      await until(async () => (await state()) === 'Z', 5_000, 'the end of its first thread');
-      expect(await isAlive((await processIdentity(child.pid ?? never())) ?? never())).toBe(true);
-    } finally {
-      child.kill('SIGKILL');
-      await once(child, 'close');
-    }
+  test('a process whose first thread has ended lives while another does, and is not active', async () => {
+    await using process = await halfEnded();
+    expect(await isAlive(process.identity)).toBe(true);
+    expect(isActiveSync(process.identity, process.identity.bootId)).toBe(false);
   });
 
   test('a zombie is dead', async () => {

@@ -48,6 +48,29 @@ test('words arrive one after the other, and one that is refused hinders nobody',
   expect(calls).toEqual(['PUT /state {"state":"paused"}', 'PUT /state {"state":"running"}']);
 });
 
+test('an owner says the first word and the last by its pipe, but none ahead of one that is on its way', async () => {
+  answer = (_call, response) => response.writeHead(204).end();
+  const said: string[] = [];
+  const say = (word: object) => void said.push(JSON.stringify(word));
+  const own = new KeeperLife('vm-1', scratch.path, { client, reach: async () => undefined, say });
+  own.tellFast({ state: 'running' });
+  expect([said, own.isEnded]).toEqual([['{"state":"running"}'], false]);
+  own.tell({ state: 'paused' });
+  own.tellFast({ state: 'stopping' });
+  expect(own.isEnded).toBe(true);
+  await own.said;
+  own.tellFast({ state: 'stopping' });
+  expect(said).toEqual(['{"state":"running"}', '{"state":"stopping"}']);
+  expect(calls).toEqual(['PUT /state {"state":"paused"}', 'PUT /state {"state":"stopping"}']);
+});
+
+test('a word without a pipe is a call', async () => {
+  answer = (_call, response) => response.writeHead(204).end();
+  life.tellFast({ state: 'stopping' });
+  await life.said;
+  expect(calls).toEqual(['PUT /state {"state":"stopping"}']);
+});
+
 test('a keeper that hangs holds up a word for a quarter of a second', async () => {
   answer = () => undefined;
   const begin = performance.now();

@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { defaultDataDir } from '../../config/directories.js';
 import { SmartVMError } from '../../errors.js';
+import { BaseImageManager } from '../../images/base-image-manager.js';
 import { ImageManager, type StoredImage } from '../../images/image-manager.js';
+import { pruneData } from '../../images/prune.js';
 import { parseReference } from '../../images/reference.js';
 import { watchInterrupts } from '../interrupt.js';
 import { printableJson } from '../printable.js';
@@ -75,7 +77,9 @@ export async function inspectImages(references: readonly string[]): Promise<numb
 }
 
 export async function pruneImages({ dryRun }: { dryRun?: boolean }): Promise<number> {
-  const things = await manager().prune({ dryRun });
+  const dataDir = defaultDataDir();
+  const baseImageManager = new BaseImageManager({ cacheDir: join(dataDir, 'base-images') });
+  const things = await pruneData(dataDir, { imageManager: manager(), baseImageManager }, { dryRun });
   const bytes = things.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const verb = dryRun ? 'would be removed' : 'removed';
   return await printLines([...things.map(({ kind, name }) => `${kind} ${name}`), `${bytesInWords(bytes)} ${verb}`]);

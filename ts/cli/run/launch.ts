@@ -1,13 +1,14 @@
 import { type ImageConfig, imageCommand } from '../../config/image-config.js';
-import type { ImageProgress } from '../../images/image-manager.js';
-import type { LaunchOptions } from '../../launch.js';
+import type { LayerOptions } from '../../config/layers.js';
+import type { ProgressListener } from '../../images/image-manager.js';
+import { DEFAULT_IMAGE, imageReference, type LaunchOptions } from '../../launch.js';
 import { SmartVM } from '../../smartvm.js';
 import type { MicroVM } from '../../vm/micro-vm.js';
 import { type EnvironmentOptions, environmentOf, labelsOf } from '../environment.js';
+import { ProgressPrinter } from '../images/progress.js';
 import { type Interrupt, watchInterrupts } from '../interrupt.js';
 import { egressOf } from '../network/egress.js';
 import { milliseconds } from '../options.js';
-import { printable } from '../printable.js';
 import { exitCodeOfRefusal } from '../process-exit.js';
 import { reportError, reportWarnings } from '../report.js';
 import { printLines } from '../vms/output.js';
@@ -15,11 +16,14 @@ import { follow } from './follow.js';
 import { exitCodeInTime } from './time-up.js';
 
 export interface RunOptions extends EnvironmentOptions {
-  image: string;
+  image?: string;
   entrypoint?: string;
   pull: 'always' | 'missing';
   cpus: number;
   memory: number;
+  diskSize?: number;
+  keep?: string;
+  layer: LayerOptions['layer'];
   detach?: boolean;
   rm?: boolean;
   name?: string;
@@ -53,9 +57,13 @@ export async function run(words: readonly string[], options: RunOptions): Promis
     const known = isOwn ? commandOf(words, options, await imageConfigOf(smartvm, options, launch)) : undefined;
     if (options.detach) {
       const detached = { detached: true, removeOnExit: options.rm, command: known };
-      return await announce(await smartvm.launch({ ...launch, ...detached }), interrupt);
+      return await announce(
+        await told((onProgress) => smartvm.launch({ ...launch, ...detached, onProgress })),
+        interrupt,
+      );
     }
-    const vm = await smartvm.launch(isOwn ? launch : { ...launch, pull: options.pull });
+    const pull = isOwn ? undefined : options.pull; // it was asked for already
+    const vm = await told((onProgress) => smartvm.launch({ ...launch, pull, onProgress }));
     const command = known ?? commandOf(words, options, vm.imageConfig) ?? [];
     const end = follow(await vm.spawn(command), options, interrupt);
     return options.ttl === undefined ? await end : (interrupt.exitCode ?? (await exitCodeInTime(vm, end)));
@@ -80,6 +88,9 @@ function launchOptions(options: RunOptions, signal: AbortSignal): LaunchOptions 
     image: options.image,
     vcpuCount: options.cpus,
     memSizeMib: options.memory,
+    layer: options.layer,
+    diskSizeMib: options.diskSize,
+    ...(options.keep === undefined ? {} : { ephemeral: false, layerName: options.keep }),
     hostname: options.hostname,
     env: environmentOf(options),
     user: options.user,
@@ -92,17 +103,22 @@ function launchOptions(options: RunOptions, signal: AbortSignal): LaunchOptions 
     timeoutMs: milliseconds(options.ttl),
     queueMs: milliseconds(options.queue),
     signal,
-    onProgress: printProgress,
   };
 }
 
-/** What the image says of its command. */
+/** What the image says of its command: that of a layer which is kept, where there is one. */
 async function imageConfigOf(
-  { imageManager }: SmartVM,
-  { image, pull }: RunOptions,
-  { signal, onProgress }: LaunchOptions,
+  { imageManager, layers }: SmartVM,
+  { pull }: RunOptions,
+  launch: LaunchOptions,
 ): Promise<ImageConfig | undefined> {
-  return (await imageManager.resolve(image, { signal, onProgress, refresh: pull === 'always' })).config;
+  const kept = await layers.imageOf(launch);
+  if (kept) {
+    return kept.config;
+  }
+  const [name, refresh] = [imageReference(launch.image) ?? DEFAULT_IMAGE, pull === 'always'];
+  const image = await told((onProgress) => imageManager.resolve(name, { signal: launch.signal, onProgress, refresh }));
+  return image.config;
 }
 
 /** Undefined for a VM that is to run without one. @throws SmartVMError INVALID_OPTION where there has to be one, and is none */
@@ -130,6 +146,8 @@ async function announce(vm: MicroVM, interrupt: Interrupt): Promise<number> {
   return interrupt.exitCode ?? exitCode;
 }
 
-function printProgress({ message }: ImageProgress): void {
-  process.stderr.write(`${printable(message)}\n`);
+/** What is told of the work is taken from the terminal when that is done: what follows is the command's, or an error. */
+async function told<Result>(work: (onProgress: ProgressListener) => Promise<Result>): Promise<Result> {
+  using progress = new ProgressPrinter();
+  return await work(progress.tell);
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { defaultRuntimeDir } from '../../config/directories.js';
 import { isValidVmId } from '../../config/ids.js';
 import { readBoundedTextSync } from '../../util/bounded-file.js';
-import { currentBootIdSync, isAliveSync } from '../../util/process-identity.js';
+import { currentBootIdSync, isActiveSync } from '../../util/process-identity.js';
 import { KEEPER_LOST, type VmmExit } from '../../vmm/exit.js';
 import { glanceAtRecord, type RecordGlance } from '../../vmm/registry/glance.js';
 import type { UnreadableEntry } from '../../vmm/registry/scan.js';
@@ -92,7 +92,7 @@ function statusOf(
   bootId: string,
 ): StatusWord {
   // The keeper outlives its VMM by the moments in which it tells how that ended.
-  const lives = exit === undefined && isAliveSync(processes?.keeper ?? owner, bootId);
+  const lives = exit === undefined && isActiveSync(processes?.keeper ?? owner, bootId);
   if (!lives) {
     return 'exited';
   }

@@ -20,7 +20,7 @@ export async function unusedLayers(root: string, named: ReadonlySet<string>): Pr
 
 async function unusedIn(folder: string, named: ReadonlySet<string>): Promise<KeptFile[]> {
   const names = await readdir(folder).catch(() => []);
-  const unused = names.filter((name) => !named.has(name.slice(0, 64)));
+  const unused = names.filter((name) => !named.has(name.slice(0, 64)) && !name.endsWith('.tmp')); // whose writer may live
   const files = unused.map(async (name) => {
     const path = join(folder, name);
     const stat = await lstat(path).catch(() => undefined); // another program may have removed it

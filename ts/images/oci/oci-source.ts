@@ -124,7 +124,7 @@ class OciBuilder {
     const { workDirectory } = session;
     const options = { cwd: workDirectory, signal };
     await assertSpace(workDirectory, unpackedBytes);
-    onProgress({ step: 'rootfs', message: `unpacking ${layers.length} layers` });
+    onProgress({ step: 'rootfs', message: `unpacking ${inWords(layers.length)}` });
     const raw = { ...manifest.config, path: blobPath(this.#blobs, manifest.config.digest) };
     const folder = await unpackLayers({ config: raw, layers, workDirectory, options });
     onProgress({ step: 'rootfs', message: `packing them as ${fsType}` });
@@ -168,7 +168,7 @@ class OciBuilder {
     if (config.diffIds.length !== manifest.layers.length) {
       throw refused(this.#name, `it has ${manifest.layers.length} layers and names ${config.diffIds.length}`);
     }
-    onProgress({ step: 'verify', message: `verifying ${manifest.layers.length} layers` });
+    onProgress({ step: 'verify', message: `verifying ${inWords(manifest.layers.length)}` });
     const check = new LayerCheck(this.#name, this.#limits, signal);
     const layers: CheckedLayer[] = [];
     for (const [index, layer] of manifest.layers.entries()) {
@@ -214,4 +214,8 @@ async function assertSpace(directory: string, unpackedBytes: number): Promise<vo
     const mebibytes = (bytes: number) => `${Math.ceil(bytes / 2 ** 20)} MiB`;
     throw new Error(`no space left on device: it takes ${mebibytes(needed)}, and ${directory} has ${mebibytes(free)}`);
   }
+}
+
+function inWords(layers: number): string {
+  return layers === 1 ? 'one layer' : `${layers} layers`;
 }

@@ -6,7 +6,16 @@ import type { Arch } from '../../util/arch.js';
 import { readBoundedText } from '../../util/bounded-file.js';
 import { run } from '../../util/run.js';
 import type { ProgressListener } from '../image-types.js';
-import { chooseForPlatform, isIndex, OCI_ARCH, type OciManifest, parseManifest, refused } from './manifest.js';
+import { watchFetch } from './fetch-progress.js';
+import {
+  chooseForPlatform,
+  type Descriptor,
+  isIndex,
+  OCI_ARCH,
+  type OciManifest,
+  parseManifest,
+  refused,
+} from './manifest.js';
 import { formatOciReference, type OciReference, type PathReference, type RegistryReference } from './reference.js';
 import { copyImage, inspectRaw, transportOf } from './skopeo.js';
 
@@ -64,7 +73,8 @@ async function findInRegistry(reference: RegistryReference, context: PullContext
     throw refused(name, 'its index names an index in place of an image');
   }
   const pinned = { ...reference, digest };
-  return { digest, manifest, fetch: () => copy(transportOf(pinned), name, context, reference.registry) };
+  const { layers } = manifest;
+  return { digest, manifest, fetch: () => copy(transportOf(pinned), name, context, { ...reference, layers }) };
 }
 
 async function findInFile(reference: PathReference, context: PullContext): Promise<FoundImage> {
@@ -84,23 +94,23 @@ async function findInFile(reference: PathReference, context: PullContext): Promi
   return { digest: manifest.config.digest, manifest, fetch: take };
 }
 
-async function copy(source: string, name: string, context: PullContext, registry?: string): Promise<OciManifest> {
+/** @param known of an image in a registry */
+async function copy(
+  source: string,
+  name: string,
+  context: PullContext,
+  { registry, layers = [] }: { readonly registry?: string; readonly layers?: readonly Descriptor[] } = {},
+): Promise<OciManifest> {
   const { blobs, workDirectory, onProgress, signal, maxBlobBytes } = context;
   const layout = join(workDirectory, LAYOUT);
   await rm(layout, { recursive: true, force: true });
   await mkdir(blobs, { recursive: true, mode: 0o700 });
-  onProgress({ step: 'pull', message: `pulling ${name}` });
+  const progress = { step: 'pull', message: `pulling ${name}` };
+  onProgress(progress);
+  const tell = (receivedBytes: number, totalBytes: number) => onProgress({ ...progress, receivedBytes, totalBytes });
+  using _watch = watchFetch({ layers, pathOf: (digest) => blobPath(blobs, digest), layout, tell });
   const target = { layout: LAYOUT, blobs, maxBlobBytes, goArch: OCI_ARCH[context.arch] };
-  await copyImage(source, target, name, {
-    cwd: workDirectory,
-    registry,
-    signal,
-    onStderr: (text) => {
-      for (const [, digest = ''] of text.matchAll(/Copying blob (?:sha256:)?([0-9a-f]{12,64})/g)) {
-        onProgress({ step: 'pull', message: `layer ${digest.slice(0, 12)}` });
-      }
-    },
-  });
+  await copyImage(source, target, name, { cwd: workDirectory, registry, signal });
   const index = parseManifest(await readBlob(join(layout, 'index.json'), MAX_MANIFEST_BYTES), name);
   const digest = isIndex(index) ? index.manifests[0]?.digest : undefined;
   const manifest = digest && parseManifest(await readBlob(blobPath(blobs, digest), MAX_MANIFEST_BYTES, digest), name);

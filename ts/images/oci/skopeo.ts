@@ -32,20 +32,16 @@ export async function copyImage(
   source: string,
   target: { readonly layout: string; readonly blobs: string; readonly maxBlobBytes: number; readonly goArch: string },
   name: string,
-  options: Pick<RunOptions, 'cwd' | 'onStderr' | 'signal'> & { readonly registry?: string | undefined },
+  options: Pick<RunOptions, 'cwd' | 'signal'> & { readonly registry?: string | undefined },
 ): Promise<void> {
   const tls = LOOPBACK.test(options.registry ?? '') ? ['--src-tls-verify=false'] : [];
   const platform = ['--override-os', 'linux', '--override-arch', target.goArch, '--command-timeout', COPY_TIMEOUT];
   const where = ['--dest-shared-blob-dir', target.blobs, ...tls, ...(await credentials('--src-authfile'))];
   const args = [...(await policy()), ...platform, 'copy', '--retry-times', RETRIES, ...where];
-  const { cwd, onStderr, signal } = options;
-  const told = onStderr ? { onStderr } : {};
+  const { cwd = '/', signal } = options;
   // What a registry sends has no end of its own.
-  await skopeo([...args, source, `oci:${target.layout}:image`], name, { cwd: cwd ?? '/', signal, ...told }, [
-    'prlimit',
-    `--fsize=${target.maxBlobBytes}`,
-    '--',
-  ]);
+  const limit = ['prlimit', `--fsize=${target.maxBlobBytes}`, '--'];
+  await skopeo([...args, source, `oci:${target.layout}:image`], name, { cwd, signal }, limit);
 }
 
 /** The transport and name by which skopeo knows an image of a registry. */
@@ -53,9 +49,10 @@ export function transportOf(reference: RegistryReference): string {
   return `docker://${formatOciReference(reference)}`;
 }
 
+/** Ends with this program, however that dies: a registry may make it wait for an hour. */
 async function skopeo(args: string[], name: string, options: RunOptions, wrapper: string[] = []): Promise<Buffer> {
-  const [tool = 'skopeo', ...first] = [...wrapper, 'skopeo'];
-  return await run(tool, [...first, ...args], options).catch((error: unknown) => {
+  const command = ['--pdeathsig', 'KILL', ...wrapper, 'skopeo', ...args];
+  return await run('setpriv', command, options).catch((error: unknown) => {
     if (!isSmartVMError(error, 'TOOL_FAILED')) {
       throw error;
     }

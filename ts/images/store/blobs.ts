@@ -27,13 +27,14 @@ export function isBlobRef(value: unknown): value is BlobRef {
  */
 export class Blobs {
   readonly directory: string;
-  readonly #checked: string;
+  /** What stat(2) said of each when it was last hashed. */
+  readonly checked: string;
   readonly #corrupt: string;
 
   /** @param root the store's directory */
   constructor(root: string) {
     this.directory = join(root, 'blobs', 'sha256');
-    this.#checked = join(root, 'blobs', 'checked');
+    this.checked = join(root, 'blobs', 'checked');
     this.#corrupt = join(root, 'blobs', 'corrupt');
   }
 
@@ -76,7 +77,7 @@ export class Blobs {
    * @param temporary on the store's file system; gone afterwards
    */
   async take(temporary: string, blob: BlobRef): Promise<void> {
-    await Promise.all([this.directory, this.#checked].map(ensurePrivateDirectory));
+    await Promise.all([this.directory, this.checked].map(ensurePrivateDirectory));
     if (await this.has(blob)) {
       await unlink(temporary);
       return;
@@ -100,7 +101,7 @@ export class Blobs {
 
   async remove(sha256: string): Promise<void> {
     await rm(this.pathOf(sha256), { recursive: true, force: true });
-    await rm(join(this.#checked, sha256), { force: true });
+    await rm(join(this.checked, sha256), { force: true });
   }
 
   /** What was set aside, kept for whoever wants to know what happened. */
@@ -110,15 +111,15 @@ export class Blobs {
 
   #recorded(sha256: string): Fingerprint | undefined {
     try {
-      return JSON.parse(readFileSync(join(this.#checked, sha256), 'utf8')) as Fingerprint;
+      return JSON.parse(readFileSync(join(this.checked, sha256), 'utf8')) as Fingerprint;
     } catch {
       return undefined; // it is hashed then
     }
   }
 
   async #record(sha256: string, print: Fingerprint): Promise<void> {
-    await ensurePrivateDirectory(this.#checked);
-    await writeFileAtomic(join(this.#checked, sha256), JSON.stringify(print));
+    await ensurePrivateDirectory(this.checked);
+    await writeFileAtomic(join(this.checked, sha256), JSON.stringify(print));
   }
 
   async #setAside(sha256: string): Promise<void> {

@@ -30,7 +30,7 @@ export interface BuildLockOptions {
 export async function lockBuild(folder: string, key: string, options: BuildLockOptions): Promise<BuildLock> {
   await ensurePrivateDirectory(folder);
   const progressFile = join(folder, `${key}.progress`);
-  const lock = await waitTold(join(folder, `${key}.lock`), progressFile, options);
+  const lock = await waitTold(lockOfBuild(folder, key), progressFile, options);
   rmSync(progressFile, { force: true }); // of one that was killed
   const sharing = shareProgress(progressFile, options.onProgress);
   return {
@@ -40,6 +40,11 @@ export async function lockBuild(folder: string, key: string, options: BuildLockO
       await lock.release();
     },
   };
+}
+
+/** The file that whoever makes the thing has locked. */
+export function lockOfBuild(folder: string, key: string): string {
+  return join(folder, `${key}.lock`);
 }
 
 async function waitTold(path: string, progressFile: string, options: BuildLockOptions): Promise<FileLock> {

@@ -45,12 +45,14 @@ export class BuildSession implements AsyncDisposable {
     this.workDirectory = join(folder, 'work');
   }
 
+  /** Under the store's lock: who takes from the store knows of the build, or is through before it looks for what is there. */
   static async open(root: string, key: string, blobs: Blobs): Promise<BuildSession> {
     const { pid, startTime, bootId } = await currentProcess();
     const unique = `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`;
     const folder = join(buildsFolder(root), `${key}.${pid}-${startTime}-${bootId.slice(0, 8)}-${unique}`);
     await ensurePrivateDirectory(buildsFolder(root));
     const session = new BuildSession(root, folder, blobs);
+    await using _lock = await lockFile(storeLock(root));
     for (const path of [folder, session.workDirectory, join(folder, 'pins')]) {
       await mkdir(path, { mode: 0o700 });
     }

@@ -3,11 +3,14 @@ import { join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
 import { lockFile } from '../../util/file-lock.js';
 import { ensurePrivateDirectory } from '../../util/private-directory.js';
+import { type LeftFile, sweepTemporaries } from '../../util/temporary-file.js';
 import { removeBuild } from '../build-sandbox.js';
 import type { Arch } from '../image-types.js';
 import { unusedLayers } from '../oci/layer-cache.js';
+import { sweepParts } from '../parts.js';
 import { type BlobRef, Blobs } from './blobs.js';
 import { abandonedBuilds, BuildSession, hasLiveBuild, pinnedBlobs, storeLock } from './build-session.js';
+import { type CollectedThing, leftFiles } from './collected.js';
 import { blobsOf, type ImageManifest, Manifests } from './manifests.js';
 import { type Uses, usesOfBlobs } from './uses.js';
 
@@ -28,15 +31,6 @@ export interface StoredImage {
   readonly ownBytes: number;
   /** The ids of the VMs that have a part of it. */
   readonly usedBy: readonly string[];
-}
-
-/** Something that {@link ImageStore.collect} removes. */
-export interface CollectedThing {
-  /** A part that nobody has; a layer of an OCI image, and what was noted of it; the folder of a dead build; something that was set aside. */
-  readonly kind: 'image-part' | 'image-layer' | 'image-build' | 'image-damaged';
-  /** Its path. */
-  readonly name: string;
-  readonly sizeBytes: number;
 }
 
 const SHA256 = /[0-9a-f]{64}/g;
@@ -116,15 +110,26 @@ export class ImageStore {
     return true;
   }
 
-  /** Removes what no image and no VM has: parts, what was set aside, and the folders of builds whose programs are dead. */
+  /** Removes what no image and no VM has: parts, what was set aside, and what builds and transfers left whose programs are dead. */
   async collect({ dryRun = false }: { dryRun?: boolean | undefined } = {}): Promise<CollectedThing[]> {
     const present = await readdir(this.root).catch(() => []);
     if (present.length === 0) {
       return [];
     }
     await ensurePrivateDirectory(this.root);
+    const transfers = await sweepParts(join(this.root, 'parts'), dryRun);
     await using _lock = await lockFile(storeLock(this.root));
-    return await this.#collectLocked(dryRun);
+    const files = await this.#sweepTemporaries(dryRun); // first: those of manifests name parts
+    return [
+      ...(await this.#collectLocked(dryRun)),
+      ...leftFiles('image-transfer', transfers),
+      ...leftFiles('temporary-file', files),
+    ];
+  }
+
+  async #sweepTemporaries(dryRun: boolean): Promise<LeftFile[]> {
+    const folders = [this.manifests.directory, this.blobs.checked, join(this.root, 'oci/roots')];
+    return (await Promise.all(folders.map((folder) => sweepTemporaries(folder, dryRun)))).flat();
   }
 
   async #collectLocked(dryRun: boolean): Promise<CollectedThing[]> {
@@ -168,8 +173,18 @@ export class ImageStore {
   }
 }
 
+/**
+ * Who has its root file system; and who has nothing but parts of it, such as a VM that writes to a copy of that. Images share kernels:
+ * whoever has one part and others that are not of this image has another image.
+ */
 function usersOf(manifest: ImageManifest, uses: Uses): string[] {
-  return [...new Set(blobsOf(manifest).flatMap(({ sha256 }) => uses.get(sha256) ?? []))].toSorted();
+  const parts = new Set(blobsOf(manifest).map(({ sha256 }) => sha256));
+  const ofOthers = new Set([...uses].flatMap(([sha256, ids]) => (parts.has(sha256) ? [] : ids)));
+  const users = [...parts].flatMap((sha256) => {
+    const ids = uses.get(sha256) ?? [];
+    return sha256 === manifest.blobs.rootfs.sha256 ? ids : ids.filter((id) => !ofOthers.has(id));
+  });
+  return [...new Set(users)].toSorted();
 }
 
 /** How many images have each part. */

@@ -1,4 +1,4 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CapacityOptions } from '../../config/capacity.js';
 import { delay, throwIfCanceled } from '../../util/deadline.js';
@@ -147,7 +147,7 @@ class Place {
 
   leave(entry: Entry): void {
     if (this.#entries.has(entry)) {
-      rmSync(this.#path(entry), { force: true });
+      removeEntry(this.#path(entry));
       this.#entries.delete(entry);
     }
   }
@@ -160,6 +160,17 @@ class Place {
 
   #path(entry: Entry): string {
     return join(this.directory, entryName(this.reservation, entry));
+  }
+}
+
+/** One that others have found dead may be gone. */
+function removeEntry(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+      throw error;
+    }
   }
 }
 

@@ -39,3 +39,18 @@ export async function endedAt({ runtimeDir }: Pick<RecordEntry, 'runtimeDir'>): 
   const { exitedAt } = await readExit(runtimeDir);
   return exitedAt === null ? (await stat(runtimeDir)).mtimeMs : Date.parse(exitedAt);
 }
+
+/** Of those of which nothing is left but what is read of them, all but those that ended last. */
+export async function oldestExited(entries: readonly RecordEntry[], kept: number): Promise<RecordEntry[]> {
+  const exited = entries.filter(({ runtimeDir }) => hasGivenBack(runtimeDir));
+  if (exited.length <= kept) {
+    return [];
+  }
+  // One that somebody removes meanwhile is none to remove.
+  const dated = exited.map(async (entry) => ({
+    entry,
+    ended: await endedAt(entry).catch(() => Number.POSITIVE_INFINITY),
+  }));
+  const newestFirst = (await Promise.all(dated)).sort((a, b) => b.ended - a.ended);
+  return newestFirst.slice(kept).map(({ entry }) => entry);
+}

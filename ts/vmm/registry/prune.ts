@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { SmartVMError } from '../../errors.js';
-import { endedAt, hasGivenBack, staysExited } from './exited.js';
+import { endedAt, hasGivenBack, oldestExited, staysExited } from './exited.js';
 import { deadLeases } from './leases.js';
 import { mountsBelow } from './mounts.js';
 import { deadNames } from './names.js';
@@ -20,8 +20,15 @@ export interface PruneOptions {
 
 /** Something that a dead VM had, or a program that died in the middle of making or removing one. */
 export interface PrunedThing {
-  /** `image-…`: what no image has any more, and what is left of builds. */
-  readonly kind: Remnant['kind'] | 'image-part' | 'image-layer' | 'image-build' | 'image-damaged';
+  /** `image-…`: what no image has any more, and what is left of builds and transfers. */
+  readonly kind:
+    | Remnant['kind']
+    | 'image-part'
+    | 'image-layer'
+    | 'image-build'
+    | 'image-transfer'
+    | 'image-damaged'
+    | 'temporary-file';
   readonly name: string;
 }
 
@@ -54,7 +61,7 @@ export async function prune(
 ): Promise<PruneReport> {
   const extentOf = async (entry: RecordEntry): Promise<Extent> =>
     exitedBefore && (await endedAt(entry)) >= exitedBefore.getTime() ? 'holdings' : 'all';
-  const { vms, others, unreadable } = await pruneDirectories(runtimeRoot, extentOf, dryRun);
+  const { vms, others, unreadable } = await pruneDirectories(runtimeRoot, async () => extentOf, dryRun);
   // Those of the VMs are gone with them, or in their lists.
   const known = new Set(vms.flatMap(({ things }) => things.map(nameOf)));
   const dead = [...(await deadLeases()), ...(await deadNetworkLeases()), ...(await deadNames(runtimeRoot))];
@@ -65,21 +72,30 @@ export async function prune(
   return { vms, others: [...others, ...leases.map(plain)], unreadable };
 }
 
+/** Each takes some MiB at most of a directory that is often in memory; and whoever lists VMs reads of each. */
+const MAX_EXITED = 100;
+
 /**
- * As {@link prune}, without the leases, which whoever needs one takes from the dead, and without that of exited VMs which can be read.
- * When there is nothing, it costs a look.
+ * As {@link prune}, without the leases, which whoever needs one takes from the dead, and without that of exited VMs which can be
+ * read, unless so many have ended since that nobody will. When there is nothing, it costs a look.
+ * @param kept how many exited VMs stay
  */
-export async function sweep(runtimeRoot: string): Promise<PruneReport> {
-  return await pruneDirectories(runtimeRoot, async () => 'holdings');
+export async function sweep(runtimeRoot: string, kept = MAX_EXITED): Promise<PruneReport> {
+  return await pruneDirectories(runtimeRoot, async (entries) => {
+    const surplus = new Set(await oldestExited(entries, kept));
+    return async (entry) => (surplus.has(entry) ? 'all' : 'holdings');
+  });
 }
+
+type ExtentOf = (entry: RecordEntry) => Promise<Extent>;
 
 async function pruneDirectories(
   runtimeRoot: string,
-  extentOf: (entry: RecordEntry) => Promise<Extent>,
+  choose: (entries: readonly RecordEntry[]) => Promise<ExtentOf>,
   dryRun = false,
 ): Promise<PruneReport> {
   const { records: all, unreadable } = await scanRecords(runtimeRoot);
-  const records = await toLookAt(all, extentOf);
+  const records = await toLookAt(all, await choose(all));
   const standings = await Promise.all(records.map(({ runtimeDir, record }) => standingOf(runtimeDir, record)));
   const dead = records.filter((_record, index) => standings[index] === 'dead');
   const abandoned = await abandonedFolders(runtimeRoot);
@@ -115,10 +131,7 @@ function notOf(vms: readonly PrunedVm[], things: readonly PrunedThing[]): Pruned
 type Candidate = RecordEntry & { readonly extent: Extent };
 
 /** Without those that stay as they are: there may be many. */
-async function toLookAt(
-  entries: readonly RecordEntry[],
-  extentOf: (entry: RecordEntry) => Promise<Extent>,
-): Promise<Candidate[]> {
+async function toLookAt(entries: readonly RecordEntry[], extentOf: ExtentOf): Promise<Candidate[]> {
   const candidates = await Promise.all(entries.map(async (entry) => ({ ...entry, extent: await extentOf(entry) })));
   return candidates.filter(({ runtimeDir, extent }) => extent === 'all' || !hasGivenBack(runtimeDir));
 }

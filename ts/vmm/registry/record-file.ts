@@ -1,4 +1,5 @@
-import { type FileHandle, lstat, mkdir, rename, rm } from 'node:fs/promises';
+import { lstatSync, mkdirSync, renameSync } from 'node:fs';
+import { type FileHandle, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
 import { syncDirectory, writeFileAtomic } from '../../util/atomic-file.js';
@@ -36,14 +37,15 @@ export class RecordFile {
    * @throws SmartVMError FILE_WRITE_FAILED
    */
   static async create(runtimeDir: string, record: VmRecord): Promise<RecordFile | undefined> {
-    if (await lstat(runtimeDir).catch(() => undefined)) {
+    // Each of these calls takes microseconds, and to have another thread make it a hundred: a start waits for all of them.
+    if (inodeOf(runtimeDir) !== undefined) {
       return undefined; // rename(2) refuses all but an empty directory, which is somebody's too
     }
     const folder = await makePassingFolder(runtimeDir);
     try {
-      await mkdir(vmmFolder(folder), { mode: 0o700 });
+      mkdirSync(vmmFolder(folder), { mode: 0o700 });
       await writeFileAtomic(join(folder, NAME), renderRecord(record));
-      await rename(folder, runtimeDir);
+      renameSync(folder, runtimeDir);
     } catch (error) {
       await rm(folder, { recursive: true, force: true });
       if (TAKEN.includes((error as NodeJS.ErrnoException).code)) {
@@ -52,7 +54,7 @@ export class RecordFile {
       throw error;
     }
     await syncDirectory(dirname(runtimeDir));
-    return new RecordFile(runtimeDir, (await lstat(runtimeDir)).ino, record);
+    return new RecordFile(runtimeDir, lstatSync(runtimeDir).ino, record);
   }
 
   get record(): VmRecord {
@@ -81,7 +83,7 @@ export class RecordFile {
   #write(change: (record: VmRecord) => VmRecord): Promise<void> {
     const write = this.#lastWrite.then(async () => {
       const record = change(this.#record);
-      if ((await lstat(this.#runtimeDir).catch(() => undefined))?.ino !== this.#inode) {
+      if (inodeOf(this.#runtimeDir) !== this.#inode) {
         throw new SmartVMError('FILE_WRITE_FAILED', `${this.#runtimeDir} is gone: VM ${record.id} has ended`);
       }
       await writeFileAtomic(join(this.#runtimeDir, NAME), renderRecord(record));
@@ -89,6 +91,14 @@ export class RecordFile {
     });
     this.#lastWrite = write.catch(() => undefined);
     return write;
+  }
+}
+
+function inodeOf(path: string): number | undefined {
+  try {
+    return lstatSync(path).ino;
+  } catch {
+    return undefined;
   }
 }
 

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { listVms } from '../../../../ts/cli/vms/list.js';
 import { currentProcess } from '../../../../ts/util/process-identity.js';
 import { renderRecord, type VmRecord } from '../../../../ts/vmm/registry/record.js';
+import { halfEnded } from '../../../support/half-ended.js';
 import { sampleRecord } from '../../../support/record.js';
 import { type ScratchDirectory, scratchDirectory } from '../../../support/scratch.js';
 
@@ -53,6 +54,12 @@ describe('listVms', () => {
   ])('when %s: %#', async (_what, part, files, status) => {
     await plant('vm-1', part, files);
     expect(list().vms.map((vm) => vm.status)).toEqual([status]);
+  });
+
+  test('knows one as ended whose keeper was killed, though its last threads be still to go', async () => {
+    await using keeper = await halfEnded();
+    await plant('vm-1', { owner: dead, ...keptBy(keeper.identity) }, running);
+    expect(list().vms.map((vm) => vm.status)).toEqual(['exited']);
   });
 
   test.each([

@@ -121,6 +121,19 @@ describe('a VM that has outlived its program and has ended by itself', () => {
     expect((await pruneRun()).vms.map(({ id }) => id)).toEqual(['late']);
   });
 
+  test('is removed by the sweep when enough others have ended later', async () => {
+    const [first] = [
+      await plant('first', { exit: { exitedAt: '2026-01-01T10:00:00.000Z' } }),
+      await plant('third', { exit: { exitedAt: '2026-01-01T12:00:00.000Z' } }),
+      await plant('second', { exit: { exitedAt: '2026-01-01T11:00:00.000Z' } }),
+    ];
+    expect((await sweep(scratch.file('run'), 2)).vms.map(({ exited }) => exited)).toEqual([false, false, false]);
+    expect((await sweep(scratch.file('run'), 3)).vms).toEqual([]);
+    const things = [{ kind: 'directory', name: first }];
+    expect((await sweep(scratch.file('run'), 2)).vms).toEqual([{ id: 'first', path: first, exited: true, things }]);
+    expect((await vmDirectories()).toSorted()).toEqual(['second', 'third']);
+  });
+
   test.skipIf(!isRoot)('stays whole where something is mounted in it, until that is gone', async () => {
     const path = await plant('vm-1');
     await run('mount', ['-t', 'tmpfs', 'none', join(path, 'vmm', 'jail')]);
