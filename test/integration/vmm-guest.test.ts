@@ -21,7 +21,8 @@ class Connections {
     }
     const closed = new Promise<void>((resolve) => this.#ends.push(resolve));
     const refuse = () => Promise.reject(new Error('the toy guest runs no commands'));
-    return { closed, spawn: refuse, spawnDetached: refuse, exec: refuse, shutdown: refuse, close: () => undefined };
+    const asked = { open: refuse, spawn: refuse, connect: refuse, spawnDetached: refuse, control: refuse };
+    return { closed, ...asked, shutdown: refuse, close: () => undefined };
   };
 
   break(): void {
