@@ -2,7 +2,7 @@ import { SmartVMError, type SmartVMErrorCode } from '../errors.js';
 import type { ExecResult } from './exec-types.js';
 
 export interface ExecFailure extends ExecResult<string | Buffer> {
-  readonly command: readonly string[];
+  readonly command: string;
   readonly cause?: unknown;
 }
 
@@ -11,7 +11,8 @@ const MAX_TAIL = 1_000;
 
 /** A {@link SmartVMError} of a command that did not come to a good end, shaped like the result that it would have had. */
 export class ExecError extends SmartVMError {
-  readonly command: readonly string[];
+  /** The program's name. Its arguments may be secrets. */
+  readonly command: string;
   /** Both null when the command was ended before it said how it ended. */
   readonly exitCode: number | null;
   readonly signal: NodeJS.Signals | null;

@@ -51,7 +51,7 @@ export async function runCommand<T extends string | Buffer>(run: Run<T>): Promis
     stderr: sinks.stderr.value(),
     durationMs: performance.now() - started,
   });
-  const failure = (cause?: unknown, exit = NO_EXIT) => ({ command: argv, cause, ...resultOf(exit) });
+  const failure = (cause?: unknown, exit = NO_EXIT) => ({ command: name, cause, ...resultOf(exit) });
   const { promise: stopped, stop } = stopper();
   using linked = linkSignals([signal, run.abandoned], timeoutMs);
   const onAbort = () =>

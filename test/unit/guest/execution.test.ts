@@ -204,7 +204,7 @@ describe('the result', () => {
       code: 'EXEC_FAILED',
       message: 'bad ended with exit code 3\nit is broken',
       shortMessage: 'bad ended with exit code 3',
-      command: ['bad', 'x'],
+      command: 'bad',
       exitCode: 3,
       signal: null,
       stdout: 'out',
