@@ -50,7 +50,8 @@ const options = [
   }).map(([name, value]) => ['-o', `${name}=${value}`]),
 ].flat();
 const ssh = (...args: string[]) => promisify(execFile)('ssh', [...options, 'root@guest', ...args]);
-execFileSync('ssh', [...options, '-fN', '-o', 'ControlMaster=yes', 'root@guest']);
+// It stays in the background, with whatever it is given as its output.
+execFileSync('ssh', [...options, '-fN', '-o', 'ControlMaster=yes', 'root@guest'], { stdio: 'ignore' });
 
 try {
   const times: { exec: number[]; ssh: number[] } = { exec: [], ssh: [] };

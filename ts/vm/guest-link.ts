@@ -104,8 +104,13 @@ export class GuestLink {
         silentSince = performance.now();
       } else {
         try {
-          this.#guest = await dial({ timeoutMs: DIAL_TIMEOUT_MS, explain: (error) => vmm.explain(error) });
-          void wake(this.#guest); // a snapshot may have been what broke the connection
+          const guest = await dial({ timeoutMs: DIAL_TIMEOUT_MS, explain: (error) => vmm.explain(error) });
+          this.#guest = guest;
+          if (this.#closed) {
+            guest.close(); // meanwhile nobody wants it any more
+          } else {
+            void wake(guest); // a snapshot may have been what broke the connection
+          }
           return true;
         } catch {
           // The next try or the deadline decides.
