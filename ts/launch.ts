@@ -10,6 +10,7 @@ import { SmartVMError } from './errors.js';
 import { writeGuestAccess } from './guest/access.js';
 import { dialerOf } from './guest/dial.js';
 import { generateVmKeys, type VmKeys } from './guest/keys.js';
+import { AGENT_PROTOCOL } from './guest/protocol.js';
 import type { DialGuest } from './guest/types.js';
 import type { BootImage, ImageProgress } from './images/image-manager.js';
 import { perVmInitramfs } from './images/initramfs.js';
@@ -62,7 +63,6 @@ export interface LaunchOptions extends Omit<VmTags, 'image'>, LifetimeOptions, L
 export const DEFAULT_IMAGE = 'debian';
 /** Every VM has its own vsock socket, so the guest's context id need not differ. */
 const GUEST_CID = 3;
-const AGENT_PROTOCOL = 1;
 const INITRAMFS = 'initramfs.cpio';
 const VSOCK = 'vsock.sock';
 

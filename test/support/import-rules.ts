@@ -10,8 +10,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   config: ['util', 'errors'],
   firecracker: ['util', 'errors', 'config'],
   vmm: ['util', 'errors', 'config', 'firecracker'],
-  // Of the guest, vm knows the interfaces alone.
-  vm: ['util', 'errors', 'config', 'firecracker', 'vmm', 'guest/types.ts'],
+  // Of the guest, vm knows the interfaces alone, and what can be asked of any guest by them.
+  vm: ['util', 'errors', 'config', 'firecracker', 'vmm', 'guest/types.ts', 'guest/calls.ts'],
   images: ['util', 'errors', 'config'],
   network: ['util', 'errors', 'config'],
   guest: ['util', 'errors', 'config'],

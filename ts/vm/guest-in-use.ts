@@ -1,11 +1,11 @@
 import type { SmartVMError } from '../errors.js';
 import type {
-  ExecOptions,
-  ExecResult,
   Guest,
+  GuestCommand,
   GuestProcess,
   SpawnDetachedOptions,
   SpawnOptions,
+  SpawnProcessOptions,
 } from '../guest/types.js';
 
 /** A guest whose commands are counted while they run. */
@@ -23,10 +23,23 @@ export class GuestInUse implements Guest {
     return this.#guest.closed;
   }
 
-  async spawn(argv: readonly string[], options?: SpawnOptions): Promise<GuestProcess> {
+  async open(argv: readonly string[], options?: SpawnOptions): Promise<GuestCommand> {
+    return await this.#counted(() => this.#guest.open(argv, options));
+  }
+
+  async spawn(argv: readonly string[], options?: SpawnProcessOptions): Promise<GuestProcess> {
+    return await this.#counted(() => this.#guest.spawn(argv, options));
+  }
+
+  async connect(pid: number): Promise<GuestProcess> {
+    return await this.#counted(() => this.#guest.connect(pid));
+  }
+
+  /** Until the command has ended, or has been let go of. */
+  async #counted<T extends GuestCommand>(start: () => Promise<T>): Promise<T> {
     const end = await this.#begin();
     try {
-      const child = await this.#guest.spawn(argv, options);
+      const child = await start();
       child.wait().then(end, end);
       return child;
     } catch (error) {
@@ -45,13 +58,8 @@ export class GuestInUse implements Guest {
     }
   }
 
-  async exec(command: string | readonly string[], options?: ExecOptions): Promise<ExecResult> {
-    const end = await this.#begin();
-    try {
-      return await this.#guest.exec(command, options);
-    } finally {
-      end();
-    }
+  async control(verb: string, parameters?: object, since?: number): Promise<unknown> {
+    return await this.#guest.control(verb, parameters, since);
   }
 
   async shutdown(mode: 'reboot' | 'poweroff'): Promise<void> {
