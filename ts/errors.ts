@@ -6,6 +6,8 @@ export const ERROR_CODES = {
   ADDRESS_TAKEN:
     'A VM that lives has the address already. `details.id` says which: stop that one, or take another address.',
   AGENT_FAILED: 'The guest agent refused or broke off a request. The message has its words.',
+  AGENT_TOO_OLD:
+    'The agent of a VM that an older release of SmartVM has started lacks what is asked for. `details` has its protocol and the one that is needed. Start the VM anew.',
   AGENT_UNREACHABLE: 'The guest agent did not answer. Look at the console tail in the error.',
   API_BAD_ANSWER: 'The VMM answered with something that is not HTTP or not the expected JSON.',
   API_BUSY: 'The VMM serves as many connections as it can (503). Close some, or wait.',
@@ -27,7 +29,7 @@ export const ERROR_CODES = {
   DOWNLOAD_REFUSED:
     'A URL or a redirect is one that is not followed: not https, or from a public to a private network.',
   EXEC_FAILED:
-    'A detached command could not be executed in the guest. `details.exitCode` is 127 when it is not there, and 126 otherwise.',
+    'A process could not be executed in the guest: `details.exitCode` is 127 when it is not there, and 126 otherwise. Or a command with `reject` ended otherwise than with 0, or its input broke off.',
   EXEC_OUTPUT_LIMIT: 'A command wrote more than `maxOutputBytes`; its process group was ended.',
   EXEC_TIMEOUT: 'A command in the guest ran longer than its `timeoutMs`; its process group was ended.',
   FILE_WRITE_FAILED: 'A file of SmartVM could not be written; the cause has the system error.',
@@ -85,6 +87,7 @@ export const ERROR_CODES = {
     'A program that comes with the package is missing, or is not as it was built. Install the package again, or build the clone.',
   PORT_TAKEN:
     'A port of the host that was to be published is another program’s, or another VM’s. `details` has `hostIp`, `hostPort` and `protocol`; take another, or 0 for any that is free.',
+  PROCESS_NOT_FOUND: 'No process of that number was started by `spawn()`, or it has ended long ago.',
   RECORD_UNREADABLE:
     'The record of a VM is of a later release of SmartVM, or damaged. Nothing of the VM is touched; `details` has the path.',
   RELEASE_INVALID: 'A fetched release of Firecracker is not what it should be. Nothing of it is kept.',

@@ -25,7 +25,21 @@ export type { ApiCallMessage } from './firecracker/api-channel.js';
 export { ApiError } from './firecracker/api-error.js';
 export { type CallOptions, SocketClient, type SocketClientOptions } from './firecracker/socket-client.js';
 export type { Answer, Wire, WireAnswer } from './firecracker/wire.js';
-export type { ExecOptions, ExecResult, GuestProcess, ProcessExit, SpawnOptions } from './guest/types.js';
+export { ExecError } from './guest/exec-error.js';
+export type { ExecEvent, ExecInput, ExecOptions, ExecResult, OutputEncoding, OutputOf } from './guest/exec-types.js';
+export type { Execution } from './guest/execution.js';
+export type { GuestMetrics } from './guest/metrics.js';
+export type { GuestProcesses } from './guest/processes.js';
+export type { ProcessInfo } from './guest/spawned.js';
+export type {
+  GuestCommand,
+  GuestProcess,
+  ProcessExit,
+  ProcessLimits,
+  SpawnDetachedOptions,
+  SpawnOptions,
+  SpawnProcessOptions,
+} from './guest/types.js';
 export { BaseImageManager } from './images/base-image-manager.js';
 export type * from './images/base-image-types.js';
 export {

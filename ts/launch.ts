@@ -13,6 +13,7 @@ import { writeGuestAccess } from './guest/access.js';
 import { dialerOf } from './guest/dial.js';
 import { generateVmKeys, type VmKeys } from './guest/keys.js';
 import { guestNetworkOf } from './guest/network.js';
+import { AGENT_PROTOCOL } from './guest/protocol.js';
 import type { DialGuest } from './guest/types.js';
 import type { BootImage, ImageProgress } from './images/image-manager.js';
 import { perVmInitramfs } from './images/initramfs.js';
@@ -65,7 +66,6 @@ export interface LaunchOptions extends Omit<VmTags, 'image'>, LifetimeOptions, L
 export const DEFAULT_IMAGE = 'debian';
 /** Every VM has its own vsock socket, so the guest's context id need not differ. */
 const GUEST_CID = 3;
-const AGENT_PROTOCOL = 1;
 const INITRAMFS = 'initramfs.cpio';
 const VSOCK = 'vsock.sock';
 

@@ -2,6 +2,7 @@ import { rm, truncate, unlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { keptLayerName } from './config/layers.js';
 import { isSmartVMError, SmartVMError } from './errors.js';
+import { Execution } from './guest/execution.js';
 import type { Guest } from './guest/types.js';
 import type { BootImage } from './images/image-types.js';
 import { fillLayer } from './images/layers/fill.js';
@@ -197,7 +198,8 @@ async function takeKept(plan: LayerPlan, holder: Holder, signal: AbortSignal): P
 
 /** The guest has mounted its root file system. @throws SmartVMError LAYER_DAMAGED where it could not */
 async function assertMounted({ path }: LayerPlan, guest: Guest | undefined, failed: Promise<never>): Promise<void> {
-  await Promise.race([guest?.exec(['true']), failed]).catch((error: unknown) => {
+  const first = guest && new Execution(async () => guest, ['true']);
+  await Promise.race([first, failed]).catch((error: unknown) => {
     const [, why] = (isSmartVMError(error) && ROOT_FAILED.exec(error.message)) || [];
     throw why === undefined ? error : damaged(path, why.trim(), error);
   });

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { expect } from 'vitest';
+import { Execution } from '../../ts/guest/execution.js';
 import type { Guest } from '../../ts/guest/types.js';
 import { createOverlayDrive } from '../../ts/images/overlay.js';
 import { prepareFiles } from '../../ts/launch.js';
@@ -59,7 +60,7 @@ async function connected(dial: () => Promise<Guest>): Promise<Guest> {
 
 /** The output of a command that has nothing to complain of. */
 export async function shell(guest: Guest, command: string): Promise<string> {
-  const { stdout, stderr, exitCode } = await guest.exec(command, { shell: true });
+  const { stdout, stderr, exitCode } = await new Execution(async () => guest, command, { shell: true });
   expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
   return stdout.trim();
 }

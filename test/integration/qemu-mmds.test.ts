@@ -1,5 +1,6 @@
 import { unlink } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Execution } from '../../ts/guest/execution.js';
 import type { Guest } from '../../ts/guest/types.js';
 import { until } from '../support/leftovers.js';
 import { DebianVmm, shell } from './debian-vmm.js';
@@ -12,7 +13,7 @@ const METADATA = { name: { first: 'Ada' }, age: 36 };
 async function ask(guest: Guest, request: string, ...headers: string[]): Promise<[number, string]> {
   const lines = [`${request} HTTP/1.0`, ...headers, '', ''].join('\r\n');
   const script = 'exec 3<>/dev/tcp/169.254.169.254/80 && printf %s "$1" >&3 && cat <&3';
-  const { stdout, stderr } = await guest.exec(['bash', '-c', script, 'bash', lines]);
+  const { stdout, stderr } = await new Execution(async () => guest, ['bash', '-c', script, 'bash', lines]);
   expect(stderr).toBe('');
   const [head = '', body = ''] = stdout.split('\r\n\r\n');
   return [Number(head.split(' ')[1]), body];
@@ -46,7 +47,9 @@ describe.skipIf(process.arch !== 'x64' || process.getuid?.() !== 0)(
     /** The feed begins beside the boot, not before it. */
     const answering = (guest: Guest) =>
       until(
-        async () => (await guest.exec(['bash', '-c', 'exec 3<>/dev/tcp/169.254.169.254/80'])).exitCode === 0,
+        async () =>
+          (await new Execution(async () => guest, ['bash', '-c', 'exec 3<>/dev/tcp/169.254.169.254/80'])).exitCode ===
+          0,
         30_000,
         'a listener at the address',
       );

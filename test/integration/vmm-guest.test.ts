@@ -1,5 +1,5 @@
 import { chmod, writeFile } from 'node:fs/promises';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { Guest } from '../../ts/guest/types.js';
 import type { VmExit } from '../../ts/vm/exit.js';
 import { until } from '../support/leftovers.js';
@@ -21,8 +21,8 @@ class Connections {
     }
     const closed = new Promise<void>((resolve) => this.#ends.push(resolve));
     const refuse = () => Promise.reject(new Error('the toy guest runs no commands'));
-    const asked = { spawn: refuse, spawnDetached: refuse, exec: refuse, shutdown: refuse };
-    return { closed, ...asked, network: refuse, renumber: refuse, close: () => undefined };
+    const asked = { open: refuse, spawn: refuse, connect: refuse, spawnDetached: refuse, control: refuse };
+    return { closed, ...asked, network: refuse, renumber: refuse, shutdown: refuse, close: () => undefined };
   };
 
   break(): void {
@@ -41,6 +41,20 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the guest of a VM on $name',
     await toy.pong();
     expect(toy.vm.state).toBe('running');
     await toy.vm.cleanup();
+  });
+
+  it('is let go of when it answers only once nobody wants it any more', async () => {
+    const guest = new Connections();
+    const late: ((guest: Guest) => void)[] = [];
+    const dial = async () =>
+      guest.count === 0 ? await guest.dial() : await new Promise<Guest>((resolve) => late.push(resolve));
+    const toy = await bench().boot({}, { prepare: async () => dial, guestGoneAfterMs: 60_000 });
+    guest.break();
+    await until(() => late.length === 1, 5_000, 'another connection');
+    await toy.vm.cleanup();
+    const close = vi.fn();
+    late[0]?.({ ...(await guest.dial()), close });
+    await until(() => close.mock.calls.length === 1, 5_000, 'its end');
   });
 
   it('that hangs up for good has shut down, which ends its VM', async () => {

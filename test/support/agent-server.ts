@@ -3,7 +3,10 @@ import { createServer, type Socket } from 'node:net';
 import ssh2, { type Connection, type ServerChannel } from 'ssh2';
 import type { SmartVMError } from '../../ts/errors.js';
 import { GuestConnection } from '../../ts/guest/connection.js';
+import type { ExecOptions, OutputEncoding } from '../../ts/guest/exec-types.js';
+import { Execution } from '../../ts/guest/execution.js';
 import { generateVmKeys, type VmKeys } from '../../ts/guest/keys.js';
+import { AGENT_PROTOCOL } from '../../ts/guest/protocol.js';
 import { type ScratchDirectory, scratchDirectory } from './scratch.js';
 import { closeServer } from './unix-server.js';
 
@@ -31,6 +34,8 @@ export interface AgentServerOptions {
   sessions?: 'accepted' | 'refused' | 'ignored';
   /** After the vsock handshake nothing more is read or said. */
   deaf?: boolean;
+  /** What the server calls itself in the handshake. Default: an agent of today. */
+  ident?: string;
   /** All that an exec answers at once leaves in one piece. */
   onePacket?: boolean;
 }
@@ -49,7 +54,11 @@ export async function agentServer(
   // Not by its 'signal' event, which the server of ssh2 keeps to itself once the client's input has ended.
   const debug = (line: string) =>
     signals.push(...(/Inbound: .*CHANNEL_REQUEST.* signal: (\w+)/.exec(line)?.slice(1) ?? []));
-  const server = new ssh2.Server({ hostKeys: [keys.hostKey], debug });
+  const server = new ssh2.Server({
+    hostKeys: [keys.hostKey],
+    debug,
+    ident: options.ident ?? `SmartVM_${AGENT_PROTOCOL}`,
+  });
   server.on('connection', (connection: Connection) => {
     const socket = [...sockets].at(-1) as Socket;
     connection.on('error', () => undefined); // tests cut connections
@@ -107,7 +116,11 @@ export async function agentServer(
 /** A connection that closes with its scope. */
 export async function connect({ udsPath, keys }: AgentServer, explain?: (error: SmartVMError) => Promise<unknown>) {
   const connection = await GuestConnection.open({ udsPath, keys, explain });
-  return Object.assign(connection, { [Symbol.dispose]: () => connection.close() });
+  return Object.assign(connection, {
+    exec: <E extends OutputEncoding = 'utf8'>(command: string | readonly string[], options?: ExecOptions<E>) =>
+      new Execution(async () => connection, command, options),
+    [Symbol.dispose]: () => connection.close(),
+  });
 }
 
 /** Ends an exec as the agent does: all output, then how the process ended, then the channel. */

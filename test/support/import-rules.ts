@@ -11,8 +11,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   firecracker: ['util', 'errors', 'config'],
   // What a dead VM has left in networks, vmm undoes with the rest.
   vmm: ['util', 'errors', 'config', 'firecracker', 'network/remnants.ts'],
-  // Of the guest, vm knows the interfaces alone.
-  vm: ['util', 'errors', 'config', 'firecracker', 'vmm', 'guest/types.ts'],
+  // Of the guest, vm knows the interfaces alone, and what can be asked of any guest by them.
+  vm: ['util', 'errors', 'config', 'firecracker', 'vmm', 'guest/types.ts', 'guest/calls.ts'],
   images: ['util', 'errors', 'config'],
   network: ['util', 'errors', 'config'],
   guest: ['util', 'errors', 'config'],

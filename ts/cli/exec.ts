@@ -17,7 +17,7 @@ export function addExecCommand(program: Command, exit: (code: number) => void): 
     .description('run a command in a VM that runs')
     .argument('<vm>', 'id, name, or beginning of an id')
     .argument('<command...>', 'the command and its arguments')
-    .option('-d, --detach', 'leave the command running; what it prints is dropped')
+    .option('-d, --detach', 'leave the command running; the end of what it prints is kept in the guest')
     .option('-e, --env <name=value>', 'variable for the command; a name alone takes its value from here', collect)
     .option('--env-file <file>', 'file with such variables, one a line', collect)
     .option('-i, --interactive', "pass standard input on to the command's")

@@ -1,7 +1,7 @@
-import type { GuestProcess } from '../guest/types.js';
+import type { GuestCommand } from '../guest/types.js';
 
 /** Joins the streams of a process in a guest to this program's until it is disposed; what is not read holds the process up. */
-export function joinStreams(child: GuestProcess, { interactive }: { interactive?: boolean | undefined }): Disposable {
+export function joinStreams(child: GuestCommand, { interactive }: { interactive?: boolean | undefined }): Disposable {
   child.stdin.on('error', () => undefined); // a process may end before it has read all
   child.stdout.pipe(process.stdout, { end: false });
   child.stderr.pipe(process.stderr, { end: false });

@@ -4,26 +4,27 @@ import type { Client, ClientChannel } from 'ssh2';
 import type { NetworkAttachment } from '../config/network.js';
 import { SmartVMError } from '../errors.js';
 import { throwIfCanceled } from '../util/deadline.js';
-import { detachedStart } from './detached.js';
-import { collect, commandVector } from './exec.js';
 import type { VmKeys } from './keys.js';
 import { type GuestInterfaceStatus, type GuestNetworkChange, interfacesOf, renumbered } from './network.js';
 import { SshProcess, spawnRequest } from './process.js';
+import { assertProtocol, protocolOf } from './protocol.js';
+import { SpawnedProcess } from './spawned.js';
+import { assertStarted } from './started.js';
 import type {
   DialOptions,
-  ExecOptions,
-  ExecResult,
   Guest,
+  GuestCommand,
   GuestProcess,
   SpawnDetachedOptions,
   SpawnOptions,
+  SpawnProcessOptions,
 } from './types.js';
 import { connectVsock, VSOCK_TIMEOUT_MS } from './vsock.js';
 
 /** The port of the agent's SSH server: 22 is where systemd 256 and later puts the image's own. */
 export const AGENT_VSOCK_PORT = 10022;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
-const MAX_CONTROL_ANSWER_BYTES = 64 * 1024;
+const MAX_CONTROL_ANSWER_BYTES = 2 * 1024 * 1024;
 
 export interface GuestConnectionOptions extends DialOptions {
   /** The VM's vsock socket on the host. */
@@ -36,11 +37,14 @@ export class GuestConnection implements Guest {
   readonly closed: Promise<void>;
   readonly #client: Client;
   readonly #explain: (error: SmartVMError) => Promise<unknown>;
+  readonly #protocol: number;
   #lost: SmartVMError | undefined;
 
   private constructor(client: Client, socket: Socket, options: GuestConnectionOptions) {
     this.#client = client;
     this.#explain = options.explain ?? (async (error) => error);
+    // What it has said for itself in the handshake; ssh2 shows it to nobody.
+    this.#protocol = protocolOf((client as unknown as { _remoteVer?: string })._remoteVer);
     client.on('error', (cause) => {
       this.#lose(cause);
       socket.destroy();
@@ -103,33 +107,35 @@ export class GuestConnection implements Guest {
     }
   }
 
-  /**
-   * Starts a process in the guest.
-   * @throws SmartVMError AGENT_UNREACHABLE when the connection is lost, AGENT_FAILED when the agent refuses
-   */
-  async spawn(argv: readonly string[], options: SpawnOptions = {}): Promise<GuestProcess> {
-    const channel = await this.#openChannel(`smartvm-exec ${spawnRequest(argv, options)}`);
-    return new SshProcess(channel, () => this.#noExit());
+  async open(argv: readonly string[], options: SpawnOptions = {}): Promise<GuestCommand> {
+    if (options.limits) {
+      assertProtocol(this.#protocol, 2, 'a command with limits');
+    }
+    return await this.#session(`smartvm-exec ${spawnRequest(argv, options)}`);
   }
 
-  /**
-   * Starts a process that outlives this connection.
-   * @throws SmartVMError EXEC_FAILED when it cannot be executed, AGENT_UNREACHABLE, AGENT_FAILED
-   */
+  async spawn(argv: readonly string[], options: SpawnProcessOptions = {}): Promise<GuestProcess> {
+    const { detached = false, stdin = 'pipe' } = options;
+    assertProtocol(this.#protocol, 2, 'spawn()');
+    const request = spawnRequest(argv, options, { spawned: { outlives: detached, noInput: stdin === 'ignore' } });
+    const channel = await this.#openChannel(`smartvm-exec ${request}`);
+    return await SpawnedProcess.started(channel, () => this.#noExit(), argv, detached);
+  }
+
+  async connect(pid: number): Promise<GuestProcess> {
+    assertProtocol(this.#protocol, 2, 'connect()');
+    const channel = await this.#openChannel(`smartvm-attach ${JSON.stringify({ pid })}`);
+    return await SpawnedProcess.joined(channel, () => this.#noExit(), pid);
+  }
+
   async spawnDetached(argv: readonly string[], options: SpawnDetachedOptions = {}): Promise<() => void> {
     const { console = false, endsVm = false } = options;
-    const channel = await this.#openChannel(`smartvm-exec ${spawnRequest(argv, options, { console, endsVm })}`);
-    const session = new SshProcess(channel, () => this.#noExit());
-    await detachedStart(argv, session);
+    const session = await this.#session(
+      `smartvm-exec ${spawnRequest(argv, options, { detached: { console, endsVm } })}`,
+    );
+    session.stdin.on('error', () => undefined);
+    await assertStarted(argv, session);
     return () => session.destroy();
-  }
-
-  /**
-   * Runs a command in the guest and collects its output. Any exit code is a result.
-   * @throws SmartVMError EXEC_TIMEOUT, EXEC_OUTPUT_LIMIT, CANCELED, AGENT_UNREACHABLE, AGENT_FAILED
-   */
-  async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return await collect(this.spawn(commandVector(command, options.shell), options), options);
   }
 
   /**
@@ -137,7 +143,7 @@ export class GuestConnection implements Guest {
    * @throws SmartVMError GUEST_NETWORK_FAILED, AGENT_FAILED, AGENT_UNREACHABLE
    */
   async network(change?: GuestNetworkChange): Promise<readonly GuestInterfaceStatus[]> {
-    return interfacesOf(await this.#control('network', change ?? {}));
+    return interfacesOf(await this.control('network', change ?? {}, 2));
   }
 
   /**
@@ -148,18 +154,8 @@ export class GuestConnection implements Guest {
     await this.network({ hostname, network: renumbered(attachments, await this.network()) });
   }
 
-  /** Asks the guest to end itself in order. `reboot` ends a Firecracker on x86, where a power-off does not. */
-  async shutdown(mode: 'reboot' | 'poweroff'): Promise<void> {
-    await this.#control('shutdown', { mode });
-  }
-
-  /** Ends the connection; processes that it started are ended by the agent. */
-  close(reason?: SmartVMError): void {
-    this.#lost ??= reason ?? new SmartVMError('AGENT_UNREACHABLE', 'the connection to the guest agent is closed');
-    this.#client.destroy();
-  }
-
-  async #control(verb: string, parameters: object): Promise<unknown> {
+  async control(verb: string, parameters: object = {}, since = 1): Promise<unknown> {
+    assertProtocol(this.#protocol, since, `'${verb}'`);
     const channel = await this.#openChannel(`smartvm-agent ${verb} ${JSON.stringify(parameters)}`);
     channel.stderr.resume();
     let answer = '';
@@ -181,6 +177,21 @@ export class GuestConnection implements Guest {
       }
       throw new SmartVMError('AGENT_FAILED', `${verb} failed in the guest: ${(cause as Error).message}`, { cause });
     }
+  }
+
+  /** Asks the guest to end itself in order. `reboot` ends a Firecracker on x86, where a power-off does not. */
+  async shutdown(mode: 'reboot' | 'poweroff'): Promise<void> {
+    await this.control('shutdown', { mode });
+  }
+
+  /** Ends the connection; processes that it started are ended by the agent. */
+  close(reason?: SmartVMError): void {
+    this.#lost ??= reason ?? new SmartVMError('AGENT_UNREACHABLE', 'the connection to the guest agent is closed');
+    this.#client.destroy();
+  }
+
+  async #session(request: string): Promise<SshProcess> {
+    return new SshProcess(await this.#openChannel(request), () => this.#noExit());
   }
 
   async #openChannel(command: string): Promise<ClientChannel> {

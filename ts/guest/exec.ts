@@ -1,9 +1,13 @@
-import type { Readable } from 'node:stream';
 import { SmartVMError } from '../errors.js';
 import { linkSignals } from '../util/deadline.js';
-import type { ExecOptions, ExecResult, GuestProcess } from './types.js';
+import { ExecError } from './exec-error.js';
+import { inputFrom } from './exec-input.js';
+import { DEFAULT_MAX_OUTPUT_BYTES } from './exec-options.js';
+import type { Sink } from './exec-sinks.js';
+import type { ExecOptions, ExecResult } from './exec-types.js';
+import type { GuestCommand, ProcessExit } from './types.js';
 
-const DEFAULT_MAX_OUTPUT_BYTES = 100_000_000;
+const NO_EXIT: ProcessExit = { exitCode: null, signal: null };
 
 /** The argument vector of a command: a string is a command only for a shell, and only when asked for. */
 export function commandVector(command: string | readonly string[], shell = false): readonly string[] {
@@ -19,40 +23,59 @@ export function commandVector(command: string | readonly string[], shell = false
   return ['/bin/sh', '-c', command];
 }
 
+export interface Run<T> {
+  readonly argv: readonly string[];
+  /** Starts it. */
+  readonly open: () => Promise<GuestCommand>;
+  /** Where its output goes. */
+  readonly sinks: { readonly stdout: Sink<T>; readonly stderr: Sink<T> };
+  readonly options: ExecOptions;
+  /** Aborts when nobody wants it any more. */
+  readonly abandoned: AbortSignal;
+}
+
 /**
- * Runs a process to its end, from its spawning on, and collects what it wrote. Any exit code is a result, not an error.
+ * Runs a command to its end. Any exit code is a result, unless `reject` says otherwise.
  * A guest that no longer answers cannot hold up a timeout: the process is ended then, without waiting for word of it.
- * @throws SmartVMError EXEC_TIMEOUT, EXEC_OUTPUT_LIMIT or CANCELED, with what was written so far in `details`; AGENT_UNREACHABLE
+ * @throws ExecError EXEC_TIMEOUT, EXEC_OUTPUT_LIMIT, CANCELED or EXEC_FAILED, with what was collected so far; SmartVMError
+ *   AGENT_UNREACHABLE, VMM_EXITED, AGENT_FAILED
  */
-export async function collect(spawning: Promise<GuestProcess>, options: ExecOptions): Promise<ExecResult> {
+export async function runCommand<T extends string | Buffer>(run: Run<T>): Promise<ExecResult<T>> {
+  const { argv, options, sinks } = run;
+  const { timeoutMs, signal, maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES } = options;
+  const name = argv[0] ?? 'the command';
   const started = performance.now();
-  const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
-  const { promise: stopped, stop } = stopper(output);
-  const limit = options.maxOutputBytes ?? DEFAULT_MAX_OUTPUT_BYTES;
-  const overflow = () =>
-    stop('EXEC_OUTPUT_LIMIT', `the command wrote more than ${limit} bytes; read it as a stream with spawn()`);
-  using linked = linkSignals([options.signal], options.timeoutMs);
+  const resultOf = (exit: ProcessExit): ExecResult<T> => ({
+    ...exit,
+    stdout: sinks.stdout.value(),
+    stderr: sinks.stderr.value(),
+    durationMs: performance.now() - started,
+  });
+  const failure = (cause?: unknown, exit = NO_EXIT) => ({ command: name, cause, ...resultOf(exit) });
+  const { promise: stopped, stop } = stopper();
+  using linked = linkSignals([signal, run.abandoned], timeoutMs);
   const onAbort = () =>
     linked.timedOut
-      ? stop('EXEC_TIMEOUT', `the command ran over ${options.timeoutMs} ms`)
-      : stop('CANCELED', 'the command was canceled', options.signal?.reason);
+      ? stop(new ExecError('EXEC_TIMEOUT', `${name} ran over ${timeoutMs} ms`, failure()))
+      : stop(new ExecError('CANCELED', `${name} was canceled`, failure(linked.signal.reason)));
   linked.signal.aborted ? onAbort() : linked.signal.addEventListener('abort', onAbort, { once: true });
+  const overflow = () => {
+    const what = `${name} wrote more than ${maxOutputBytes} bytes; take its output as a stream`;
+    stop(new ExecError('EXEC_OUTPUT_LIMIT', what, failure()));
+  };
+  using input = inputFrom(options.stdin, stop);
+  const opening = run.open();
   try {
-    const child = await Promise.race([spawning, stopped]);
-    const read = [
-      gather(child.stdout, output.stdout, limit, overflow),
-      gather(child.stderr, output.stderr, limit, overflow),
-    ];
-    child.stdin.end(options.stdin);
-    const [exit] = await Promise.race([Promise.all([child.wait(), ...read]), stopped]);
-    return {
-      ...exit,
-      stdout: text(output.stdout),
-      stderr: text(output.stderr),
-      durationMs: performance.now() - started,
-    };
+    const child = await Promise.race([opening, stopped]);
+    const taken = [sinks.stdout.take(child.stdout, overflow), sinks.stderr.take(child.stderr, overflow)];
+    input.to(child.stdin);
+    const [exit] = await Promise.race([Promise.all([child.wait(), ...taken]), stopped]);
+    if (options.reject && exit.exitCode !== 0) {
+      throw new ExecError('EXEC_FAILED', `${name} ended ${words(exit)}`, failure(undefined, exit));
+    }
+    return resultOf(exit);
   } catch (error) {
-    spawning.then(
+    opening.then(
       (child) => child.destroy(), // also one that comes late
       () => undefined,
     );
@@ -60,34 +83,15 @@ export async function collect(spawning: Promise<GuestProcess>, options: ExecOpti
   }
 }
 
-function stopper(output: { stdout: Buffer[]; stderr: Buffer[] }) {
-  let stop!: (code: 'EXEC_TIMEOUT' | 'EXEC_OUTPUT_LIMIT' | 'CANCELED', message: string, cause?: unknown) => void;
+function stopper() {
+  let stop!: (reason: SmartVMError) => void;
   const promise = new Promise<never>((_resolve, reject) => {
-    stop = (code, message, cause) => {
-      const details = { stdout: text(output.stdout), stderr: text(output.stderr) };
-      reject(new SmartVMError(code, message, { cause, details }));
-    };
+    stop = reject;
   });
+  promise.catch(() => undefined); // whoever races with it is told
   return { promise, stop };
 }
 
-/** Reads a stream to its end, or to the limit; what comes behind that is dropped. */
-function gather(stream: Readable, chunks: Buffer[], limit: number, overflow: () => void): Promise<void> {
-  let bytes = 0;
-  const onData = (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes <= limit) {
-      chunks.push(chunk);
-      return;
-    }
-    stream.off('data', onData).resume();
-    overflow();
-  };
-  return new Promise((resolve) => {
-    stream.on('data', onData).once('end', resolve);
-  });
-}
-
-function text(chunks: Buffer[]): string {
-  return Buffer.concat(chunks).toString('utf8');
+function words({ exitCode, signal }: ProcessExit): string {
+  return signal === null ? `with exit code ${exitCode}` : `by ${signal}`;
 }

@@ -1,10 +1,11 @@
 import type { Readable, Writable } from 'node:stream';
 import type { ClientChannel } from 'ssh2';
 import { SmartVMError } from '../errors.js';
-import type { GuestProcess, ProcessExit, SpawnOptions } from './types.js';
+import { limitsRequest } from './exec-options.js';
+import type { GuestCommand, ProcessExit, SpawnOptions } from './types.js';
 
-/** `exec` requests are bounded by the agent. */
-const MAX_REQUEST_BYTES = 256 * 1024;
+/** A packet of SSH has at most 256 KiB, of which padding and the request's own fields take a little. */
+const MAX_REQUEST_BYTES = 255 * 1024;
 
 /** The signals of RFC 4254, 6.9. */
 const SSH_SIGNALS: ReadonlySet<string> = new Set([
@@ -30,11 +31,12 @@ interface ChannelInternals {
 }
 
 /** The agent's form of an argument vector, so that no shell reads it. */
-export function spawnRequest(argv: readonly string[], options: SpawnOptions, detached?: object): string {
+export function spawnRequest(argv: readonly string[], options: SpawnOptions, kind: object = {}): string {
   if (argv.length === 0 || argv.some((argument) => typeof argument !== 'string' || argument.includes('\0'))) {
     throw new SmartVMError('INVALID_OPTION', 'a command is a vector of one or more strings without NUL');
   }
-  const request = JSON.stringify({ argv, cwd: options.cwd, env: options.env, user: options.user, detached });
+  const { cwd, env, user } = options;
+  const request = JSON.stringify({ argv, cwd, env, user, limits: limitsRequest(options), ...kind });
   if (Buffer.byteLength(request) > MAX_REQUEST_BYTES) {
     throw new SmartVMError('INVALID_OPTION', `a command with its environment may have ${MAX_REQUEST_BYTES} bytes`);
   }
@@ -42,7 +44,7 @@ export function spawnRequest(argv: readonly string[], options: SpawnOptions, det
 }
 
 /** A process behind an SSH channel. */
-export class SshProcess implements GuestProcess {
+export class SshProcess implements GuestCommand {
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly stderr: Readable;
@@ -74,7 +76,10 @@ export class SshProcess implements GuestProcess {
   kill(signal: NodeJS.Signals = 'SIGTERM'): void {
     const name = signal.replace(/^SIG/, '');
     if (!SSH_SIGNALS.has(name)) {
-      throw new SmartVMError('INVALID_OPTION', `SSH has no name for ${signal}, but for ${[...SSH_SIGNALS].join(', ')}`);
+      throw new SmartVMError(
+        'INVALID_OPTION',
+        `SSH has no name for ${signal}, which processes.kill() can send; it has for ${[...SSH_SIGNALS].join(', ')}`,
+      );
     }
     const { _client, outgoing } = this.#channel as unknown as ChannelInternals;
     if (outgoing.state === 'open' || outgoing.state === 'eof') {
@@ -87,6 +92,9 @@ export class SshProcess implements GuestProcess {
     this.#destroyed = true;
     this.#channel.close();
     this.#channel.destroy();
+    // What nobody reads any more would keep the channel from telling that it is closed.
+    this.stdout.resume();
+    this.stderr.resume();
   }
 
   wait(): Promise<ProcessExit> {

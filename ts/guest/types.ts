@@ -5,6 +5,16 @@ import type { GuestInterfaceStatus, GuestNetworkChange } from './network.js';
 
 export type { GuestInterfaceStatus, GuestNetworkChange } from './network.js';
 
+/** What a process may take of the guest, with all that descend from it. It needs control groups in the guest's kernel. */
+export interface ProcessLimits {
+  /** MiB of memory, at least 1. A process over it is killed. */
+  memoryMib?: number | undefined;
+  /** CPUs that may be busy with it, in sum; at least 0.01. */
+  cpus?: number | undefined;
+  /** Processes and threads, at least 1. */
+  processes?: number | undefined;
+}
+
 export interface SpawnOptions {
   /** Working directory in the guest. Default: the VM's `cwd`, else the user's home. */
   cwd?: string | undefined;
@@ -12,6 +22,15 @@ export interface SpawnOptions {
   env?: Readonly<Record<string, string>> | undefined;
   /** Name of a user in the guest's /etc/passwd, or uid or uid:gid. Default: the VM's `user`, else `root`. */
   user?: string | undefined;
+  /** Default: what the VM has. */
+  limits?: ProcessLimits | undefined;
+}
+
+export interface SpawnProcessOptions extends SpawnOptions {
+  /** It goes on when this program lets go of it, or is gone, and can be reached again by its pid. Default false: it ends then. */
+  detached?: boolean | undefined;
+  /** `ignore`: its standard input has ended from the beginning. Default `pipe`: the handle's `stdin`, open until that is ended. */
+  stdin?: 'pipe' | 'ignore' | undefined;
 }
 
 export interface SpawnDetachedOptions extends SpawnOptions {
@@ -28,10 +47,11 @@ export interface ProcessExit {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A process in the guest. Its streams carry backpressure: what is not read stops the process, not this program's memory. */
-export interface GuestProcess {
+/** A command in the guest. Its streams carry backpressure: what is not read stops the process, not this program's memory. */
+export interface GuestCommand {
   readonly stdin: Writable;
   readonly stdout: Readable;
+  /** To be read too, or dropped by `resume()`: the two streams share what may be on its way. */
   readonly stderr: Readable;
   /** Signals the process's whole group. Default SIGTERM. @throws SmartVMError INVALID_OPTION for a signal that SSH has no name for */
   kill(signal?: NodeJS.Signals): void;
@@ -45,37 +65,37 @@ export interface GuestProcess {
   wait(): Promise<ProcessExit>;
 }
 
-export interface ExecOptions extends SpawnOptions {
-  /** Runs a command given as one string by the guest's `sh -c`. Default false. */
-  shell?: boolean | undefined;
-  /** Written to the command's standard input, which is otherwise empty. */
-  stdin?: string | Uint8Array | undefined;
-  /** Ends the command's process group after this many milliseconds. Default: no limit. */
-  timeoutMs?: number | undefined;
-  /** Ends the command's process group. */
-  signal?: AbortSignal | undefined;
-  /** Most bytes kept of each stream. Default 100,000,000. */
-  maxOutputBytes?: number | undefined;
-}
-
-export interface ExecResult extends ProcessExit {
-  readonly stdout: string;
-  readonly stderr: string;
-  readonly durationMs: number;
+/** A process in the guest that other programs can reach too. */
+export interface GuestProcess extends GuestCommand {
+  /** Its number in the guest. */
+  readonly pid: number;
+  /** Whether it goes on without this program. */
+  readonly detached: boolean;
+  /** Bytes of its output that were dropped before `stdout` and `stderr` begin. */
+  readonly dropped: number;
+  /**
+   * Lets go of it: it goes on, and its output is kept in the guest. `wait()` then rejects with CANCELED.
+   * @throws SmartVMError INVALID_STATE for one that ends with this program
+   */
+  release(): void;
 }
 
 /** The way into a guest that runs SmartVM's agent. */
 export interface Guest {
   /** Settles when the connection has ended, for whatever reason; never rejects. */
   readonly closed: Promise<void>;
-  spawn(argv: readonly string[], options?: SpawnOptions): Promise<GuestProcess>;
+  /** Starts a command that is this connection's alone. One that cannot be executed ends with 126 or 127, as in a shell. */
+  open(argv: readonly string[], options?: SpawnOptions): Promise<GuestCommand>;
+  /** Starts a process that others can reach. @throws SmartVMError EXEC_FAILED, AGENT_TOO_OLD */
+  spawn(argv: readonly string[], options?: SpawnProcessOptions): Promise<GuestProcess>;
+  /** Joins such a process. @throws SmartVMError PROCESS_NOT_FOUND, AGENT_TOO_OLD */
+  connect(pid: number): Promise<GuestProcess>;
   /**
    * Starts a process without standard input that outlives this connection.
    * @returns what lets go of it: a VM that ends with the process does not before that, or the end of the connection
    * @throws SmartVMError EXEC_FAILED
    */
   spawnDetached(argv: readonly string[], options?: SpawnDetachedOptions): Promise<() => void>;
-  exec(command: string | readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /**
    * Sets the guest's network up anew, or, without a change, waits until it is set up. What is there already stays.
    * @throws SmartVMError GUEST_NETWORK_FAILED, AGENT_FAILED, AGENT_UNREACHABLE
@@ -86,6 +106,12 @@ export interface Guest {
    * @throws SmartVMError GUEST_NETWORK_FAILED, AGENT_FAILED, AGENT_UNREACHABLE
    */
   renumber(hostname: string, attachments: readonly NetworkAttachment[]): Promise<void>;
+  /**
+   * Asks the agent itself. What it answers is the guest's word: to be checked.
+   * @param since the version of the protocol that brought the verb
+   * @throws SmartVMError AGENT_FAILED, AGENT_TOO_OLD, AGENT_UNREACHABLE
+   */
+  control(verb: string, parameters?: object, since?: number): Promise<unknown>;
   /** Asks the guest to end itself in order. */
   shutdown(mode: 'reboot' | 'poweroff'): Promise<void>;
   /** Ends the connection; whoever waits for something of the guest is told the reason. */

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { SmartVMError } from '../errors.js';
 import { linkSignals } from '../util/deadline.js';
+import { readFirstLine } from '../util/first-line.js';
 import { assertSocketPath } from '../util/socket-path.js';
 
 export interface VsockOptions {
@@ -47,31 +48,13 @@ export async function connectVsock(udsPath: string, port: number, options: Vsock
   }
 }
 
-/** Reads the answer's line and puts what came behind it in the same read back for the stream's reader. */
-function readAnswer(socket: Socket): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let answer = Buffer.alloc(0);
-    const settle = (problem?: Error) => {
-      socket.off('readable', onReadable).off('end', onEnd).off('error', settle).off('close', onEnd);
-      problem ? reject(problem) : resolve();
-    };
-    const onEnd = () => settle(new Error('refused: nobody listens there'));
-    const onReadable = () => {
-      for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null) {
-        answer = Buffer.concat([answer, chunk]);
-        const end = answer.indexOf('\n');
-        if (end !== -1 && end <= MAX_ANSWER_BYTES) {
-          socket.unshift(answer.subarray(end + 1));
-          const line = answer.toString('latin1', 0, end);
-          settle(/^OK \d{1,10}$/.test(line) ? undefined : new Error(`not a vsock handshake: ${JSON.stringify(line)}`));
-          return;
-        }
-        if (answer.length > MAX_ANSWER_BYTES) {
-          settle(new Error('not a vsock handshake: the line does not end'));
-          return;
-        }
-      }
-    };
-    socket.on('readable', onReadable).on('end', onEnd).on('error', settle).on('close', onEnd);
-  });
+/** Reads the answer's line; what came behind it is the stream's. */
+async function readAnswer(socket: Socket): Promise<void> {
+  const line = await readFirstLine(socket, MAX_ANSWER_BYTES);
+  if (/^OK \d{1,10}\n$/.test(line)) {
+    return;
+  }
+  const said = line.endsWith('\n') ? JSON.stringify(line.slice(0, -1)) : 'the line does not end';
+  const isOver = !line.endsWith('\n') && line.length <= MAX_ANSWER_BYTES;
+  throw new Error(isOver ? 'refused: nobody listens there' : `not a vsock handshake: ${said}`);
 }

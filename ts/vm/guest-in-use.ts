@@ -1,14 +1,14 @@
 import type { NetworkAttachment } from '../config/network.js';
 import type { SmartVMError } from '../errors.js';
 import type {
-  ExecOptions,
-  ExecResult,
   Guest,
+  GuestCommand,
   GuestInterfaceStatus,
   GuestNetworkChange,
   GuestProcess,
   SpawnDetachedOptions,
   SpawnOptions,
+  SpawnProcessOptions,
 } from '../guest/types.js';
 
 /** A guest whose commands are counted while they run. */
@@ -26,10 +26,23 @@ export class GuestInUse implements Guest {
     return this.#guest.closed;
   }
 
-  async spawn(argv: readonly string[], options?: SpawnOptions): Promise<GuestProcess> {
+  async open(argv: readonly string[], options?: SpawnOptions): Promise<GuestCommand> {
+    return await this.#counted(() => this.#guest.open(argv, options));
+  }
+
+  async spawn(argv: readonly string[], options?: SpawnProcessOptions): Promise<GuestProcess> {
+    return await this.#counted(() => this.#guest.spawn(argv, options));
+  }
+
+  async connect(pid: number): Promise<GuestProcess> {
+    return await this.#counted(() => this.#guest.connect(pid));
+  }
+
+  /** Until the command has ended, or has been let go of. */
+  async #counted<T extends GuestCommand>(start: () => Promise<T>): Promise<T> {
     const end = await this.#begin();
     try {
-      const child = await this.#guest.spawn(argv, options);
+      const child = await start();
       child.wait().then(end, end);
       return child;
     } catch (error) {
@@ -48,13 +61,8 @@ export class GuestInUse implements Guest {
     }
   }
 
-  async exec(command: string | readonly string[], options?: ExecOptions): Promise<ExecResult> {
-    const end = await this.#begin();
-    try {
-      return await this.#guest.exec(command, options);
-    } finally {
-      end();
-    }
+  async control(verb: string, parameters?: object, since?: number): Promise<unknown> {
+    return await this.#guest.control(verb, parameters, since);
   }
 
   async network(change?: GuestNetworkChange): Promise<readonly GuestInterfaceStatus[]> {

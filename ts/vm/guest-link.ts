@@ -1,6 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import { SmartVMError } from '../errors.js';
 import type { DialGuest, Guest } from '../guest/types.js';
-import { delay } from '../util/deadline.js';
+import { delay, withDeadline } from '../util/deadline.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
 import { GuestInUse } from './guest-in-use.js';
 
@@ -11,6 +12,8 @@ export interface GuestLinkOptions {
   vmm: VmmProcess;
   /** Whether the guest should answer at the moment: one that is paused or is being ended need not. */
   expectsAnswer: () => boolean;
+  /** Whether the guest is from a snapshot: it has its twin's time and random bytes. */
+  restored: boolean;
   /** Milliseconds of silence after which a guest whose connection broke counts as shut down. Default 10,000. */
   goneAfterMs: number | undefined;
 }
@@ -18,6 +21,8 @@ export interface GuestLinkOptions {
 const DEFAULT_GONE_AFTER_MS = 10_000;
 const REDIAL_MS = 100;
 const DIAL_TIMEOUT_MS = 2_000;
+const WAKE_TIMEOUT_MS = 1_000;
+const SEED_BYTES = 64;
 
 /**
  * The connection to a guest's agent, made anew when it breaks: a snapshot resets it. An agent that does not come back while
@@ -35,6 +40,9 @@ export class GuestLink {
     this.#options = options;
     this.#guest = options.guest;
     this.#reconnecting = options.guest ? Promise.resolve(true) : this.#reconnect();
+    if (options.guest && options.restored) {
+      void wake(options.guest);
+    }
     void this.#watch();
   }
 
@@ -54,6 +62,12 @@ export class GuestLink {
       throw vmm.exitError ?? new SmartVMError('AGENT_UNREACHABLE', 'the guest agent was never reached');
     }
     return new GuestInUse(this.#guest, () => vmm.life.useGuest());
+  }
+
+  /** Tells a guest that stood still what it has missed. One that does not answer in time goes on without. */
+  async wake(): Promise<void> {
+    const told = this.#reconnecting.then(() => this.#guest && wake(this.#guest));
+    await withDeadline(told, WAKE_TIMEOUT_MS, () => new Error('no answer')).catch(() => undefined);
   }
 
   /** Ends the connection, and the watch over the guest. */
@@ -90,7 +104,13 @@ export class GuestLink {
         silentSince = performance.now();
       } else {
         try {
-          this.#guest = await dial({ timeoutMs: DIAL_TIMEOUT_MS, explain: (error) => vmm.explain(error) });
+          const guest = await dial({ timeoutMs: DIAL_TIMEOUT_MS, explain: (error) => vmm.explain(error) });
+          this.#guest = guest;
+          if (this.#closed) {
+            guest.close(); // meanwhile nobody wants it any more
+          } else {
+            void wake(guest); // a snapshot may have been what broke the connection
+          }
           return true;
         } catch {
           // The next try or the deadline decides.
@@ -103,6 +123,14 @@ export class GuestLink {
     }
     return true;
   }
+}
+
+/** Gives a guest the host's time, and random bytes. An older agent takes what it knows. */
+async function wake(guest: Guest): Promise<void> {
+  await Promise.allSettled([
+    guest.control('clock', { timeMs: Date.now() }),
+    guest.control('seed', { seed: randomBytes(SEED_BYTES).toString('base64') }, 2),
+  ]);
 }
 
 async function isWell(vmm: VmmProcess): Promise<boolean> {

@@ -114,8 +114,10 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     await this.#calls.run('pause()', ['running'], pauseVm);
   }
 
+  /** The guest's clock is then that of the host, if its agent answers within a second. */
   async resume(): Promise<void> {
     await this.#calls.run('resume()', ['paused'], resumeVm);
+    await this.#link?.wake();
   }
 
   /**
@@ -199,10 +201,10 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
       throw error;
     }
     this.#machine = context;
-    const { guest, dial, process: vmm } = context;
+    const { guest, dial, process: vmm, restore } = context;
     const goneAfterMs = this.#options.guestGoneAfterMs;
     const expectsAnswer = () => this.state === 'running' && !this.#stopping;
-    this.#link = dial && vmm && new GuestLink({ guest, dial, vmm, expectsAnswer, goneAfterMs });
+    this.#link = dial && vmm && new GuestLink({ guest, dial, vmm, expectsAnswer, goneAfterMs, restored: !!restore });
     this.#state.to(startedState(context), context.attach ? 'attach' : 'start');
     vmm?.life.listen((event) => this.#hear(event));
     this.#ended = context.process?.exited.then((exit) => this.#finish(exit));

@@ -1,4 +1,3 @@
-import { EventEmitter } from 'node:events';
 import type { IPmemConfig } from '../config/device-types.js';
 import { configPaths, type HostPath } from '../config/host-paths.js';
 import { type ImageCommandOptions, type ImageConfig, imageCommand } from '../config/image-config.js';
@@ -8,14 +7,7 @@ import * as updates from '../config/updates.js';
 import type { VMConfig } from '../config/vm-config.js';
 import type { FirecrackerApi } from '../firecracker/api.js';
 import type { WireAnswer } from '../firecracker/wire.js';
-import type {
-  ExecOptions,
-  ExecResult,
-  Guest,
-  GuestProcess,
-  SpawnDetachedOptions,
-  SpawnOptions,
-} from '../guest/types.js';
+import { GuestCalls } from '../guest/calls.js';
 import type { LimitChange } from '../vmm/keeper-life.js';
 import type { MetricsSample } from '../vmm/metrics.js';
 import type { Telemetry } from '../vmm/telemetry.js';
@@ -39,7 +31,7 @@ export interface VmCall<T> {
  * Every method rejects with INVALID_STATE (the VM neither runs nor is paused), INVALID_OPTION, VMM_TOO_OLD, or an ApiError
  * with the VMM's own words; VMM_EXITED when the VMM ends meanwhile.
  */
-export abstract class RunningVM extends EventEmitter<MicroVMEvents> {
+export abstract class RunningVM extends GuestCalls<MicroVMEvents> {
   abstract readonly config: VMConfig;
 
   /** What the VM's image says of the programs in it, where it is an OCI image. */
@@ -53,32 +45,6 @@ export abstract class RunningVM extends EventEmitter<MicroVMEvents> {
 
   /** @throws SmartVMError NO_CLIENT before the start */
   protected abstract telemetry(): Telemetry;
-
-  /** @throws SmartVMError INVALID_STATE unless the VM runs; AGENT_UNREACHABLE, VMM_EXITED */
-  protected abstract guest(): Promise<Guest>;
-
-  /**
-   * Runs a command in the guest and collects its output. Any exit code is a result.
-   * @param command an argument vector; one string only with `{ shell: true }`
-   * @throws SmartVMError EXEC_TIMEOUT, CANCELED, EXEC_OUTPUT_LIMIT; VMM_EXITED within a second when the VM ends meanwhile
-   */
-  async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return await (await this.guest()).exec(command, options);
-  }
-
-  /** Starts a process in the guest: its streams, signals and exit. */
-  async spawn(argv: readonly string[], options: SpawnOptions = {}): Promise<GuestProcess> {
-    return await (await this.guest()).spawn(argv, options);
-  }
-
-  /**
-   * Starts a process in the guest that outlives this program and its connection; it has no standard input.
-   * @throws SmartVMError EXEC_FAILED when it cannot be executed
-   */
-  async spawnDetached(argv: readonly string[], options: SpawnDetachedOptions = {}): Promise<void> {
-    const letGo = await (await this.guest()).spawnDetached(argv, options);
-    letGo();
-  }
 
   /**
    * Gives the VM a life of so many milliseconds from now, up to a year, or of no limit; see `timeoutMs` of the start. It is kept by the

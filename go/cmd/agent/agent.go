@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 	"smartvm.dev/go/internal/boot"
 	"smartvm.dev/go/internal/guestconfig"
+	"smartvm.dev/go/internal/guestlimits"
 	"smartvm.dev/go/internal/kmod"
 	"smartvm.dev/go/internal/passwd"
 	"smartvm.dev/go/internal/reaper"
@@ -68,6 +69,7 @@ func (a *agent) bring() error {
 		Defaults:       a.config.Defaults,
 		Console:        os.Stderr,
 		Ended:          a.ended,
+		Groups:         guestlimits.New("/sys/fs/cgroup"),
 		SFTP:           []string{"/proc/self/exe", "sftp"},
 		Requests:       a.requests(),
 	})

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 	"smartvm.dev/go/internal/boot"
 	"smartvm.dev/go/internal/guestconfig"
+	"smartvm.dev/go/internal/metrics"
 	"smartvm.dev/go/internal/procid"
 	"smartvm.dev/go/internal/sshd"
 )
@@ -18,6 +19,8 @@ const (
 	// How long processes have between SIGTERM and SIGKILL, and between SIGKILL and the end.
 	termGrace = 2 * time.Second
 	killGrace = time.Second
+	// RNDADDENTROPY counts bits in an int; nobody needs more than the pool has.
+	maxSeedBytes = 512
 )
 
 func (a *agent) requests() map[string]sshd.GlobalRequest {
@@ -25,6 +28,8 @@ func (a *agent) requests() map[string]sshd.GlobalRequest {
 		"info@smartvm.dev":     info,
 		"clock@smartvm.dev":    clock,
 		"network@smartvm.dev":  a.setNetwork,
+		"metrics@smartvm.dev":  sample,
+		"seed@smartvm.dev":     seed,
 		"shutdown@smartvm.dev": a.shutdown,
 	}
 }
@@ -58,6 +63,29 @@ func clock(payload []byte) ([]byte, func(), error) {
 		return nil, nil, fmt.Errorf("timeMs is %d", request.TimeMs)
 	}
 	return []byte("{}"), nil, boot.SetClock(request.TimeMs)
+}
+
+// seed mixes the host's random bytes into the pool: a guest out of a snapshot has its twin's.
+func seed(payload []byte) ([]byte, func(), error) {
+	var request struct {
+		Seed []byte `json:"seed"`
+	}
+	if err := json.Unmarshal(payload, &request); err != nil {
+		return nil, nil, err
+	}
+	if len(request.Seed) > maxSeedBytes {
+		return nil, nil, fmt.Errorf("a seed has at most %d bytes", maxSeedBytes)
+	}
+	return []byte("{}"), nil, boot.SeedRandom(request.Seed)
+}
+
+func sample([]byte) ([]byte, func(), error) {
+	now, err := metrics.Read("/proc", "/")
+	if err != nil {
+		return nil, nil, err
+	}
+	reply, err := json.Marshal(now)
+	return reply, nil, err
 }
 
 func (a *agent) shutdown(payload []byte) ([]byte, func(), error) {

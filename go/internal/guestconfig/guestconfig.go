@@ -10,7 +10,7 @@ import (
 
 const (
 	// Protocol is the version of the contract between host and guest that this agent speaks.
-	Protocol = 1
+	Protocol = 2
 	maxBytes = 1 << 20
 )
 

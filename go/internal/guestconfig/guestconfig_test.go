@@ -17,7 +17,7 @@ func read(t *testing.T, content string) (*Config, error) {
 }
 
 func TestRead(t *testing.T) {
-	config, err := read(t, `{"protocol":1,"id":"a","hostname":"web","later":{"x":[1]},
+	config, err := read(t, `{"protocol":2,"id":"a","hostname":"web","later":{"x":[1]},
 		"root":{"device":"/dev/vda","readOnly":true,"overlay":{"device":"tmpfs"}},"seed":"AAEC","timeMs":1790000000000,
 		"network":{"interfaces":[{"mac":"02:00:00:00:00:01","addresses":["172.30.0.2/24"],"gateways":["172.30.0.1"]}]}}`)
 	if err != nil {
@@ -31,11 +31,11 @@ func TestRead(t *testing.T) {
 
 func TestReadRefuses(t *testing.T) {
 	for content, why := range map[string]string{
-		`{"protocol":2}`:           "protocol 2",
+		`{"protocol":1}`:           "protocol 1",
 		`{}`:                       "protocol 0",
-		`{"protocol":1,"root":{}}`: "no device",
-		`{"protocol":1,"seed":"?"`: "config.json",
-		`{"protocol":1,"id":"` + strings.Repeat("x", maxBytes) + `"}`: "larger than",
+		`{"protocol":2,"root":{}}`: "no device",
+		`{"protocol":2,"seed":"?"`: "config.json",
+		`{"protocol":2,"id":"` + strings.Repeat("x", maxBytes) + `"}`: "larger than",
 	} {
 		if _, err := read(t, content); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%.40s: %v, want %q", content, err, why)

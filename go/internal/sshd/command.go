@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"smartvm.dev/go/internal/guestlimits"
 	"smartvm.dev/go/internal/passwd"
 )
 
@@ -33,6 +34,10 @@ type command struct {
 	user passwd.User
 	// Nil for one that its session ends.
 	detached *detached
+	// Nil for one that is its session's alone.
+	spawned *spawned
+	// Nil for one without limits of its own.
+	limits *guestlimits.Limits
 }
 
 // vector is the JSON of smartvm-exec.
@@ -41,8 +46,12 @@ type vector struct {
 	Cwd  string            `json:"cwd"`
 	Env  map[string]string `json:"env"`
 	User string            `json:"user"`
-	// Detached is there for a process that outlives its session.
+	// Detached is there for a process that outlives its session and cannot be reached again.
 	Detached *detached `json:"detached"`
+	// Spawned is there for a process that can be reached by its number.
+	Spawned *spawned `json:"spawned"`
+	// Limits are of the process and all that descend from it.
+	Limits *guestlimits.Limits `json:"limits"`
 }
 
 func (c *command) attributes() *syscall.ProcAttr {
@@ -131,6 +140,11 @@ func (s *session) vectorCommand(text string, user passwd.User) (*command, error)
 			return nil, fmt.Errorf("smartvm-exec: %.64q cannot be an environment variable", name)
 		}
 	}
+	if v.Limits != nil {
+		if err := v.Limits.Valid(); err != nil {
+			return nil, fmt.Errorf("smartvm-exec: %w", err)
+		}
+	}
 	defaults := s.server.options.Defaults
 	if name := cmp.Or(v.User, defaults.User); name != "" {
 		other, err := s.server.options.Lookup(name)
@@ -139,7 +153,7 @@ func (s *session) vectorCommand(text string, user passwd.User) (*command, error)
 		}
 		user = other
 	}
-	c := &command{argv: v.Argv, user: user, dir: cmp.Or(v.Cwd, defaults.Cwd), detached: v.Detached}
+	c := &command{argv: v.Argv, user: user, dir: cmp.Or(v.Cwd, defaults.Cwd), detached: v.Detached, spawned: v.Spawned, limits: v.Limits}
 	c.env = s.environment(user, v.Env)
 	if c.dir == "" {
 		c.dir = homeOf(user)

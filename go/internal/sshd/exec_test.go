@@ -113,3 +113,15 @@ func TestCommandsWaitUntilTheGuestIsReady(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestLimitsThatTheKernelCannotSetAreNoneToRunWithout(t *testing.T) {
+	client := serve(t, nil).client()
+	for request, want := range map[string]string{
+		`smartvm-exec {"argv":["true"],"limits":{"memoryBytes":1048576}}`: "limits need control groups",
+		`smartvm-exec {"argv":["true"],"limits":{"cpus":-1}}`:             "below 0",
+	} {
+		if _, stderr, code, _ := run(t, client, request); code != 126 || !strings.Contains(stderr, want) {
+			t.Errorf("%s: %q %d", request, stderr, code)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+	"smartvm.dev/go/internal/guestlimits"
 	"smartvm.dev/go/internal/passwd"
 	"smartvm.dev/go/internal/reaper"
 )
@@ -72,6 +73,7 @@ func serve(t *testing.T, change func(*Options)) *fixture {
 		AuthorizedKeys: []string{string(ssh.MarshalAuthorizedKey(key.PublicKey()))},
 		Ready:          ready,
 		Reaper:         children,
+		Groups:         guestlimits.New(t.TempDir()),
 		SFTP:           []string{self, "sftp"},
 		Lookup: func(name string) (passwd.User, error) {
 			if name != "root" {

@@ -6,17 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 	"smartvm.dev/go/internal/guestconfig"
+	"smartvm.dev/go/internal/guestlimits"
 	"smartvm.dev/go/internal/passwd"
 	"smartvm.dev/go/internal/reaper"
 )
 
-const handshakeTimeout = 30 * time.Second
+const (
+	handshakeTimeout = 30 * time.Second
+	// The guest's own programs can dial the server too. Those without the key shall not take its memory.
+	maxHandshakes = 64
+)
 
 // GlobalRequest answers a global request's payload. then, which may be nil, runs once the reply is on its way.
 type GlobalRequest func(payload []byte) (reply []byte, then func(), err error)
@@ -38,6 +44,8 @@ type Options struct {
 	Console io.Writer
 	// Ended is told how the process ended whose end is the VM's, after all that it printed is written.
 	Ended func(syscall.WaitStatus)
+	// Groups are for commands with limits.
+	Groups *guestlimits.Groups
 	// SFTP is the command line that serves SFTP on its standard input and output, in the user's home.
 	SFTP []string
 	// Requests are the global requests besides SSH's own.
@@ -48,6 +56,9 @@ type Options struct {
 type Server struct {
 	options Options
 	config  *ssh.ServerConfig
+	jobs    jobs
+	// Holds one for each connection whose client has not shown its key.
+	handshakes chan struct{}
 }
 
 // New checks the keys.
@@ -70,7 +81,8 @@ func New(options Options) (*Server, error) {
 			KeyExchanges: []string{ssh.KeyExchangeCurve25519},
 			Ciphers:      []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305},
 		},
-		ServerVersion: "SSH-2.0-SmartVM",
+		// The version of the protocol stands in it, so that it costs the host no request.
+		ServerVersion: fmt.Sprintf("SSH-2.0-SmartVM_%d", guestconfig.Protocol),
 		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 			offered := key.Marshal()
 			for _, known := range authorized {
@@ -82,15 +94,20 @@ func New(options Options) (*Server, error) {
 		},
 	}
 	config.AddHostKey(hostKey)
-	return &Server{options, config}, nil
+	s := &Server{options: options, config: config, jobs: jobs{byPID: map[int]*job{}}, handshakes: make(chan struct{}, maxHandshakes)}
+	s.options.Requests = map[string]GlobalRequest{
+		"processes" + requestDomain: s.jobs.list,
+		"signal" + requestDomain:    s.jobs.signal,
+	}
+	maps.Copy(s.options.Requests, options.Requests)
+	return s, nil
 }
 
 // Serve serves one connection until it ends, closes it, and kills what still runs for it.
 func (s *Server) Serve(conn net.Conn) {
 	defer conn.Close()
-	late := time.AfterFunc(handshakeTimeout, func() { conn.Close() })
-	client, channels, requests, err := ssh.NewServerConn(conn, s.config)
-	if err != nil || !late.Stop() {
+	client, channels, requests, err := s.handshake(conn)
+	if err != nil {
 		return
 	}
 	go s.serveRequests(requests)
@@ -107,6 +124,18 @@ func (s *Server) Serve(conn net.Conn) {
 			channel.Reject(ssh.UnknownChannelType, "unknown channel type")
 		}
 	}
+}
+
+func (s *Server) handshake(conn net.Conn) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+	select {
+	case s.handshakes <- struct{}{}:
+		defer func() { <-s.handshakes }()
+	default:
+		return nil, nil, nil, errors.New("too many handshakes")
+	}
+	late := time.AfterFunc(handshakeTimeout, func() { conn.Close() })
+	defer late.Stop()
+	return ssh.NewServerConn(conn, s.config)
 }
 
 // userOf answers how to find the connection's user once the root file system is there. Names that the guest does not

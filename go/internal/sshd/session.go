@@ -34,6 +34,8 @@ type session struct {
 	// Both nil until the process runs; terminal also when it has none.
 	process  *reaper.Process
 	terminal *os.File
+	// outlived says that the process goes on when the session is closed.
+	outlived bool
 	// Closed when the client has closed the channel or is gone.
 	closed chan struct{}
 }
@@ -55,7 +57,7 @@ func (s *Server) serveSession(offer ssh.NewChannel, lookup func() (passwd.User, 
 	}
 	close(session.closed)
 	// The client has closed the channel or is gone, or the process has ended and this does nothing.
-	if session.process != nil {
+	if session.process != nil && !session.outlived {
 		session.process.SignalGroup(syscall.SIGKILL)
 	}
 }
@@ -139,18 +141,26 @@ func (s *session) start(kind, value string) {
 		return
 	}
 	<-s.server.options.Ready
-	command, err := s.command(kind, value)
-	switch {
-	case err != nil:
-	case command.detached != nil:
-		err = s.runDetached(command)
-	default:
-		err = s.run(command)
-	}
-	if err != nil {
+	if err := s.startProcess(kind, value); err != nil {
 		fmt.Fprintln(s.channel.Stderr(), "smartvm-agent:", err)
 		s.exit(exitCodeOf(err))
 	}
+}
+
+func (s *session) startProcess(kind, value string) error {
+	if request, ok := strings.CutPrefix(value, attachPrefix); ok && kind == "exec" {
+		return s.attach(request)
+	}
+	command, err := s.command(kind, value)
+	switch {
+	case err != nil:
+		return err
+	case command.detached != nil:
+		return s.runDetached(command)
+	case command.spawned != nil:
+		return s.runSpawned(command)
+	}
+	return s.run(command)
 }
 
 // run starts the command and leaves it to goroutines that end with it.
@@ -171,6 +181,14 @@ func (s *session) run(c *command) error {
 // spawn starts a process on streams of its own.
 func (s *session) spawn(c *command, open opener) (*reaper.Process, *streams, error) {
 	attr := c.attributes()
+	if c.limits != nil {
+		group, err := s.server.options.Groups.Make(*c.limits)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer group.Close()
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, group.FD()
+	}
 	streams, err := open(attr, c.user)
 	if err != nil {
 		return nil, nil, err

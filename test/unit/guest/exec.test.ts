@@ -195,7 +195,7 @@ describe('spawn', () => {
       end = () => finish(request, 'TERM');
     });
     using connection = await connect(server);
-    const child = await connection.spawn(['sleep', '9']);
+    const child = await connection.open(['sleep', '9']);
     child.stdout.resume();
     child.kill('SIGUSR1');
     child.stdin.end();
@@ -211,7 +211,7 @@ describe('spawn', () => {
   test('kill() with a signal that SSH has no name for is INVALID_OPTION', async () => {
     await using server = await agentServer(() => undefined);
     using connection = await connect(server);
-    const child = await connection.spawn(['sleep', '9']);
+    const child = await connection.open(['sleep', '9']);
     expect(() => child.kill('SIGSTOP')).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
   });
 
@@ -219,7 +219,7 @@ describe('spawn', () => {
     const closed = vi.fn();
     await using server = await agentServer(({ channel }) => void channel.on('close', closed).resume());
     using connection = await connect(server);
-    const child = await connection.spawn(['sleep', '9']);
+    const child = await connection.open(['sleep', '9']);
     child.stdout.resume();
     child.destroy();
     await expect(child.wait()).rejects.toMatchObject({ code: 'CANCELED' });
@@ -239,7 +239,7 @@ describe('spawn', () => {
       finish({ channel }, 0);
     });
     using connection = await connect(server);
-    const child = await connection.spawn(['cat', '/dev/zero']);
+    const child = await connection.open(['cat', '/dev/zero']);
     child.stderr.resume();
     await until(() => written > 1024 * 1024, 5_000, 'the first bytes');
     const hash = createHash('sha256');

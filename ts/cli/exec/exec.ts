@@ -20,7 +20,8 @@ export async function exec(reference: string, command: readonly string[], option
   try {
     await using vm = await attachTo(findLivingVm(reference), signals.ending);
     if (options.detach) {
-      await vm.spawnDetached(command, spawnOptions);
+      const left = await vm.spawn(command, { ...spawnOptions, detached: true, stdin: 'ignore' });
+      left.release();
       return 0;
     }
     const child = await vm.spawn(command, spawnOptions);
