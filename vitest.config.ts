@@ -11,6 +11,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
+          globalSetup: 'test/support/host-network.ts',
           // Each file boots guests: side by side on a small machine they would measure each other.
           fileParallelism: false,
           testTimeout: 120_000,
