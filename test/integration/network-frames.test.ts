@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { FrameDrop } from '../../ts/network/policy/counters.js';
+import type { FrameDrop } from '../../ts/config/network-events.js';
 import { linkLocal } from '../../ts/network/policy/elements.js';
 import { parseCidr } from '../../ts/util/cidr.js';
 import { attachmentOf, GATEWAY, INTERNET, NetLab } from '../support/net-lab.js';

@@ -108,7 +108,7 @@ describe.runIf(isRoot)(`networks${isRoot ? '' : ' (need root)'}`, () => {
   });
 
   test('without CAP_NET_ADMIN: NET_ADMIN_MISSING, and nothing is left', async () => {
-    const program = host.networker({}, 'net_admin');
+    const program = host.networker({}, { capability: 'net_admin' });
     await expect(program.attach('one')).rejects.toMatchObject({ code: 'NET_ADMIN_MISSING' });
     expect(await leases()).toEqual([]);
   });

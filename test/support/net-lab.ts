@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Egress } from '../../ts/config/egress.js';
-import { countersOf, type FrameDrop, type NetworkCounters } from '../../ts/network/policy/counters.js';
+import type { FrameDrop } from '../../ts/config/network-events.js';
+import { countersOf, type NetworkCounters } from '../../ts/network/policy/counters.js';
 import { type NftCommand, nftInput } from '../../ts/network/policy/nft.js';
 import {
   attachElements,

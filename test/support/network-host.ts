@@ -42,15 +42,18 @@ export class NetworkHost implements AsyncDisposable {
     return [
       this.run('ip', '-br', 'link'),
       this.run('ip', '-br', 'address'),
-      this.run('ip', 'route'),
+      this.run('ip', 'route', 'show', 'table', 'all'),
+      this.run('ip', '-6', 'route', 'show', 'table', 'all'),
+      this.run('ip', 'rule'),
+      this.run('ip', '-6', 'rule'),
       this.run('nft', 'list', 'ruleset'),
       this.run('sysctl', ...forwarding),
     ].join('\n');
   }
 
-  /** A program in it. @param drop a capability that it is not to have */
-  networker(order: Partial<NetworkerOrder> = {}, drop?: string): Networker {
-    const program = new Networker(this, order, drop);
+  /** A program in it. */
+  networker(order: Partial<NetworkerOrder> = {}, without: Lack = {}): Networker {
+    const program = new Networker(this, order, without);
     this.#programs.push(program);
     return program;
   }
@@ -62,6 +65,12 @@ export class NetworkHost implements AsyncDisposable {
   }
 }
 
+/** What a program is not to have: a capability, or a host tool, by its path. */
+interface Lack {
+  readonly capability?: string;
+  readonly tool?: string;
+}
+
 /** A program that has places in networks. */
 export class Networker {
   readonly #child: ChildProcess;
@@ -69,9 +78,13 @@ export class Networker {
   readonly #waiting = new Map<number, (answer: NetworkerAnswer) => void>();
   #serial = 0;
 
-  constructor(host: NetworkHost, order: Partial<NetworkerOrder>, drop: string | undefined) {
+  constructor(host: NetworkHost, order: Partial<NetworkerOrder>, { capability, tool }: Lack) {
     const whole = { dataDir: host.scratch.file('data'), bridge: 'svbr0', ipv4: '172.30.0.0/24', ...order };
-    const without = drop === undefined ? [] : ['setpriv', '--bounding-set', `-${drop}`];
+    const hide = 'mount --bind /dev/null "$0"; exec "$@"';
+    const without = [
+      ...(capability === undefined ? [] : ['setpriv', '--bounding-set', `-${capability}`]),
+      ...(tool === undefined ? [] : ['unshare', '-m', 'sh', '-ec', hide, tool]),
+    ];
     this.#child = fork(host.scratch.file('networker.mjs'), [JSON.stringify(whole)], {
       cwd: PACKAGE_ROOT,
       execPath: 'ip',

@@ -2,16 +2,17 @@ import { existsSync } from 'node:fs';
 import type { NetworkDefinition } from '../config/network.js';
 import { SmartVMError } from '../errors.js';
 import { conflictOf, overlapError } from './definition-store.js';
-import { readActive, writeActive } from './host-state.js';
+import { readActive, readAttachments, writeActive } from './host-state.js';
 import { MODES } from './modes/modes.js';
 import { ownerOf } from './plumbing/alias.js';
 import { enableForwarding } from './plumbing/sysctls.js';
 
 /**
  * Makes a network known to every program of the host, before its first VM is.
+ * @returns `damaged` where VMs are in it whose bridge somebody has removed
  * @throws SmartVMError NETWORK_EXISTS, INTERFACE_TAKEN, INTERFACE_GONE, SUBNET_OVERLAPS, NETWORK_FAILED
  */
-export async function activate(definition: NetworkDefinition): Promise<void> {
+export async function activate(definition: NetworkDefinition): Promise<'new' | 'up' | 'damaged'> {
   const active = await readActive();
   const same = active.find(({ name }) => name === definition.name);
   if (same && JSON.stringify(same) !== JSON.stringify(definition)) {
@@ -33,6 +34,16 @@ export async function activate(definition: NetworkDefinition): Promise<void> {
   if (ownsBridge) {
     await enableForwarding({ ipv6: definition.ipv6 !== undefined, via: definition.via });
   }
+  if (same === undefined) {
+    return 'new';
+  }
+  return ownsBridge && ownerOf(definition.bridge) === 'absent' && (await hasPorts(definition)) ? 'damaged' : 'up';
+}
+
+/** Whether interfaces of VMs are there, which are made behind the bridge. */
+async function hasPorts({ name }: NetworkDefinition): Promise<boolean> {
+  const records = await readAttachments();
+  return records.some(({ definition, wire }) => definition.name === name && ownerOf(wire.tapName) === 'ours');
 }
 
 function assertBridge({ name, bridge }: NetworkDefinition): void {

@@ -7,7 +7,7 @@ import type { AttachmentRecord } from './host-state.js';
 import type { NetworkLeases } from './leases.js';
 import { DEFAULT_MTU } from './modes/bridged.js';
 import { MODES } from './modes/modes.js';
-import { assertNetAdmin } from './plumbing/ip.js';
+import { assertCanPlumb } from './plumbing/ip.js';
 
 type ChangePorts = (ifaceId: string, ports: readonly PublishedPort[]) => Promise<void>;
 
@@ -71,7 +71,7 @@ export class NetworkConnection {
   async plumb(signal?: AbortSignal): Promise<void> {
     for (const record of this.records) {
       if (MODES[record.definition.mode].isOfHost) {
-        assertNetAdmin();
+        await assertCanPlumb();
         this.#cleanup.push(`interface ${record.attachment.ifaceId}`, () => takeDown(record));
         await bringUp(record, signal);
       }

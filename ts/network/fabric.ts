@@ -15,13 +15,13 @@ import {
 import { mtuOf } from './modes/bridged.js';
 import { MODES } from './modes/modes.js';
 import { ownerOf } from './plumbing/alias.js';
-import { assertNetAdmin, runIp } from './plumbing/ip.js';
+import { assertCanPlumb, runIp } from './plumbing/ip.js';
 import { bridgeUp, linkDown } from './plumbing/lines.js';
 import { removeNft, tryNft } from './plumbing/nft.js';
 import { restoreForwarding } from './plumbing/sysctls.js';
+import { leadNoMore, leadVia } from './plumbing/via.js';
 import { networkElements, withdrawNetwork } from './policy/ruleset.js';
 import { elementsOf, policyNetwork, putRules, rebuildRules, withdrawRules } from './rules.js';
-import { routeVia, unrouteVia } from './via-routing.js';
 
 /** Another program may make or remove the bridge at the same moment. */
 const TRIES = 3;
@@ -37,13 +37,16 @@ export async function bringUp(record: AttachmentRecord, signal?: AbortSignal): P
   const strategy = MODES[definition.mode];
   await writeAttachment(record);
   await whileFabricUnlocked(signal);
-  await activate(definition);
+  const standing = await activate(definition);
+  if (standing === 'damaged') {
+    await reconcile(); // VMs that run lost what is made again
+  }
   const rules = [...networkElements(policyNetwork(definition)), ...elementsOf(record)];
-  // All of them: what one of them still makes would come after the undoing.
+  // All of both: what one of them still makes would come after the undoing.
   const made = await Promise.allSettled([
     makeLinks(record, signal),
     putRules(rules, signal),
-    routeVia(definition, signal),
+    ...(standing === 'up' ? [] : [leadVia(definition, signal)]),
   ]);
   const failure = made.find((result) => result.status === 'rejected');
   if (failure) {
@@ -80,13 +83,13 @@ export async function reconcile(): Promise<void> {
   if (active.length === 0) {
     return;
   }
-  assertNetAdmin();
+  await assertCanPlumb();
   await withFabricLock(async () => {
     const lines = active.flatMap((definition) => networkLines(definition));
     await runIp(lines);
     const records = await readAttachments();
     await runIp(records.flatMap(portLines), { force: true });
-    await Promise.allSettled(active.map((definition) => routeVia(definition))); // where that interface is away, nothing leaves
+    await Promise.all(active.map((definition) => leadVia(definition).catch(() => undefined))); // it has no way out until that is back
     await rebuildRules();
   });
 }
@@ -132,7 +135,7 @@ async function deactivate(definition: NetworkDefinition): Promise<void> {
     await forgetActive(definition.name);
     const lines = MODES[definition.mode].ownsBridge ? linkDown(definition.bridge) : [];
     await (lines.length > 0 ? runIp(lines, { force: true }) : undefined);
-    await unrouteVia(definition);
+    await leadNoMore(definition);
     if ((await readActive()).length > 0) {
       await tryNft(withdrawNetwork(policyNetwork(definition)));
       return;

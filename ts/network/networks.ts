@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Egress } from '../config/egress.js';
 import type { NetworkDefinition, NetworkRequest } from '../config/network.js';
+import type { InterfaceCounters, NetworkEvent, WatchOptions } from '../config/network-events.js';
 import { overlap, type PublishedPort } from '../config/publish.js';
 import { SmartVMError } from '../errors.js';
 import type { Holder } from '../util/holder.js';
@@ -10,11 +11,15 @@ import { NetworkConnection } from './connection.js';
 import { DefinitionStore, type NetworkOptions } from './definition-store.js';
 import { builtInNetworks, DEFAULT_NETWORK } from './definitions.js';
 import { reconcile } from './fabric.js';
+import { withFabricLock } from './fabric-lock.js';
 import { type AttachmentRecord, hostFolders, makeHostFolders, readActive, readAttachments } from './host-state.js';
 import { NetworkLeases } from './leases.js';
 import { MODES } from './modes/modes.js';
+import { ownerOf } from './plumbing/alias.js';
+import { isNetAdmin } from './plumbing/ip.js';
 import { undoDead } from './remnants.js';
-import { changeRules } from './rules.js';
+import { changeRules, readCounters } from './rules.js';
+import { countersOfInterface, watch } from './watch.js';
 
 export interface NetworksOptions {
   /** Where definitions are kept. */
@@ -32,6 +37,8 @@ export interface NetworkInspection {
   /** Whether its bridge and rules are there. */
   readonly isUp: boolean;
   readonly attachments: readonly AttachmentRecord[];
+  /** Interfaces of the host that somebody has removed: their VMs are cut off until they are started anew. */
+  readonly missing: readonly string[];
 }
 
 /** What can be changed of an interface while its VM runs. */
@@ -59,15 +66,19 @@ export class Networks {
     return await this.#store.list();
   }
 
-  /** @throws SmartVMError NETWORK_UNKNOWN, INVALID_NETWORK */
+  /**
+   * Who is in a network. What others have taken away of it is made again, where this program may.
+   * @throws SmartVMError NETWORK_UNKNOWN, INVALID_NETWORK, NETWORK_FAILED
+   */
   async inspect(name: string = DEFAULT_NETWORK): Promise<NetworkInspection> {
     const definition = await this.#store.get(name);
-    const records = await readAttachments();
-    return {
-      definition,
-      isUp: (await readActive()).some((active) => active.name === name),
-      attachments: records.filter((record) => record.definition.name === name),
-    };
+    const isUp = (await readActive()).some((active) => active.name === name);
+    if (isUp && isNetAdmin()) {
+      await this.reconcile();
+    }
+    const attachments = (await readAttachments()).filter((record) => record.definition.name === name);
+    const missing = attachments.filter(({ wire }) => ownerOf(wire.tapName) !== 'ours');
+    return { definition, isUp, attachments, missing: missing.map(({ wire }) => wire.tapName) };
   }
 
   /**
@@ -75,7 +86,8 @@ export class Networks {
    * @throws SmartVMError INVALID_NETWORK, NETWORK_EXISTS, SUBNET_OVERLAPS, FILE_WRITE_FAILED, DIRECTORY_UNSAFE
    */
   async create(options: NetworkOptions): Promise<NetworkDefinition> {
-    return await this.#store.create(options);
+    await makeHostFolders();
+    return await withFabricLock(() => this.#store.create(options));
   }
 
   /** @throws SmartVMError NETWORK_UNKNOWN, NETWORK_IN_USE by whom, INVALID_OPTION for one that is built in */
@@ -143,6 +155,18 @@ export class Networks {
   async attachmentsOf(vm: Pick<Holder, 'id' | 'runtimeDir'>): Promise<AttachmentRecord[]> {
     const records = await readAttachments();
     return records.filter(({ holder }) => holder.id === vm.id && holder.runtimeDir === vm.runtimeDir);
+  }
+
+  /** What the rules have counted of a VM's interfaces. @throws SmartVMError NET_ADMIN_MISSING, NETWORK_FAILED, TOOL_MISSING */
+  async countersOf(vm: Pick<Holder, 'id' | 'runtimeDir'>): Promise<InterfaceCounters[]> {
+    const [records, counters] = await Promise.all([this.attachmentsOf(vm), readCounters()]);
+    return counters ? records.map((record) => countersOfInterface(record, counters)) : [];
+  }
+
+  /** What happens to a VM's interfaces from now on. @throws SmartVMError as {@link countersOf} */
+  watch(vm: Pick<Holder, 'id' | 'runtimeDir'>, options: WatchOptions): AsyncGenerator<NetworkEvent, void, undefined> {
+    const [records, repair] = [() => this.attachmentsOf(vm), () => this.reconcile()];
+    return watch({ records, counters: readCounters, repair }, options);
   }
 
   /** Makes again what others have taken away of the networks that are up: bridges, addresses, rules. */

@@ -4,6 +4,7 @@ import { withFabricLock } from './fabric-lock.js';
 import { type AttachmentRecord, readActive, readAttachments, writeAttachment } from './host-state.js';
 import { MODES } from './modes/modes.js';
 import { listNft, rebuildNft, tryNft } from './plumbing/nft.js';
+import { countersOf, type NetworkCounters } from './policy/counters.js';
 import type { NftCommand } from './policy/nft.js';
 import {
   attachElements,
@@ -46,6 +47,12 @@ export async function rebuildRules(signal?: AbortSignal): Promise<void> {
       `the rules of ${records.length} VMs cannot be put in: nft says ${outcome}`,
     );
   }
+}
+
+/** What the tables have counted; undefined where they are missing. */
+export async function readCounters(): Promise<NetworkCounters | undefined> {
+  const listings = await listNft();
+  return listings.length < 2 ? undefined : countersOf(...listings);
 }
 
 /** Changes policy or ports of an interface, as it is when this has the lock. @param find gives undefined where it has gone */

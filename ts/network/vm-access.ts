@@ -1,3 +1,4 @@
+import type { WatchOptions } from '../config/network-events.js';
 import type { Holder } from '../util/holder.js';
 import type { AttachmentRecord } from './host-state.js';
 import type { AttachmentChange, Networks } from './networks.js';
@@ -7,6 +8,8 @@ export function vmAccess(networks: Networks, vm: Pick<Holder, 'id' | 'runtimeDir
   return {
     interfaces: async () => (await networks.attachmentsOf(vm)).toSorted(byInterface),
     change: (ifaceId: string, change: AttachmentChange) => networks.change(vm, ifaceId, change),
+    counters: () => networks.countersOf(vm),
+    watch: (options: WatchOptions) => networks.watch(vm, options),
   };
 }
 

@@ -1,5 +1,6 @@
 import { assertEgress, type Egress } from '../config/egress.js';
 import type { NetworkAttachment } from '../config/network.js';
+import type { InterfaceCounters, NetworkEvent, WatchOptions } from '../config/network-events.js';
 import { type PublishedPort, publishedPorts } from '../config/publish.js';
 import { SmartVMError } from '../errors.js';
 import type { Publication } from '../vmm/published-ports.js';
@@ -23,6 +24,8 @@ export interface VmNetworkAccess {
     ifaceId: string,
     change: { readonly egress?: Egress; readonly ports?: readonly PublishedPort[] },
   ) => Promise<void>;
+  readonly counters: () => Promise<readonly InterfaceCounters[]>;
+  readonly watch: (options: WatchOptions) => AsyncGenerator<NetworkEvent, void, undefined>;
 }
 
 /**
@@ -89,6 +92,20 @@ export class VmNetwork {
       await this.#bind({ guest, ports: first.ports });
       throw error;
     }
+  }
+
+  /** What the host has refused of its interfaces since they were let in. @throws SmartVMError NET_ADMIN_MISSING, NETWORK_FAILED */
+  async counters(): Promise<readonly InterfaceCounters[]> {
+    return (await this.#access?.counters()) ?? [];
+  }
+
+  /**
+   * What is refused to the guest from now on, and what becomes of its interfaces on the host: looked at once a second, for as long as it
+   * is asked for. Rules and bridges that somebody has removed are made again. It ends with the VM.
+   * @throws SmartVMError NET_ADMIN_MISSING, NETWORK_FAILED
+   */
+  async *watch(options: WatchOptions = {}): AsyncGenerator<NetworkEvent, void, undefined> {
+    yield* this.#access?.watch(options) ?? [];
   }
 
   /** @throws SmartVMError VM_NOT_FOUND */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { SmartVMError } from '../../errors.js';
-import { run } from '../../util/run.js';
+import { requireTools, run } from '../../util/run.js';
 
 /** CAP_NET_ADMIN of capability.h. */
 const NET_ADMIN = 1n << 12n;
@@ -11,8 +11,15 @@ const NET_ADMIN = 1n << 12n;
  */
 export async function runIp(lines: readonly string[], options: IpOptions = {}): Promise<void> {
   const { namespace, family, force = false, signal } = options;
-  const where = [...(namespace === undefined ? [] : ['-netns', namespace]), ...(family ? [`-${family}`] : [])];
-  const args = [...where, ...(force ? ['-force'] : []), '-json', '-batch', '-'];
+  const where = namespace === undefined ? [] : ['-netns', namespace];
+  const args = [
+    ...where,
+    ...(family === undefined ? [] : [`-${family}`]),
+    ...(force ? ['-force'] : []),
+    '-json',
+    '-batch',
+    '-',
+  ];
   try {
     await run('ip', args, { input: `${lines.join('\n')}\n`, signal });
   } catch (error) {
@@ -24,19 +31,34 @@ export async function runIp(lines: readonly string[], options: IpOptions = {}): 
 
 export interface IpOptions {
   readonly namespace?: string | undefined;
-  /** The version of IP that routes and rules are of. */
+  /** Of lines that name no address by which ip(8) could tell. */
   readonly family?: 4 | 6 | undefined;
   /** Goes on behind a line that fails, and says nothing of it: what is to be gone may be gone already. */
   readonly force?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** @throws SmartVMError NET_ADMIN_MISSING */
-export function assertNetAdmin(): void {
+/** Whether this program may change networks of the host. */
+export function isNetAdmin(): boolean {
   const [, effective = '0'] = /^CapEff:\s*([\da-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
-  if ((BigInt(`0x${effective}`) & NET_ADMIN) === 0n) {
+  return (BigInt(`0x${effective}`) & NET_ADMIN) !== 0n;
+}
+
+let tools: Promise<void> | undefined;
+
+/**
+ * Says before anything is made what would be missing in its middle.
+ * @throws SmartVMError NET_ADMIN_MISSING, TOOL_MISSING
+ */
+export async function assertCanPlumb(): Promise<void> {
+  if (!isNetAdmin()) {
     throw netAdminMissing();
   }
+  tools ??= requireTools(['ip', 'nft']);
+  await tools.catch((error: unknown) => {
+    tools = undefined; // they may be installed meanwhile
+    throw error;
+  });
 }
 
 /** What a failure of ip(8) or nft(8) means. */

@@ -1,3 +1,4 @@
+import type { FrameDrop } from '../../config/network-events.js';
 import { PROTECTED, type ProtectedClass, rangesOf, widest } from './ranges.js';
 
 /** How long a refused destination is remembered after the last attempt. */
@@ -6,7 +7,14 @@ export const REFUSED_TIMEOUT_S = 600;
 const MAX_REFUSED = 16_384;
 
 /** Why a frame of a guest is dropped on its wire: sets of ports that count what they match. */
-export const FRAME_DROPS = ['bad_mac', 'bad_ip', 'bad_arp', 'bad_nd', 'bad_type', 'isolated'] as const;
+export const FRAME_DROPS = [
+  'bad_mac',
+  'bad_ip',
+  'bad_arp',
+  'bad_nd',
+  'bad_type',
+  'isolated',
+] as const satisfies readonly FrameDrop[];
 
 const FAMILIES = [4, 6] as const;
 

@@ -1,26 +1,5 @@
+import type { DropCount, FrameDrop, RefusedAttempt } from '../../config/network-events.js';
 import { FRAME_DROPS, REFUSED_TIMEOUT_S } from './base.js';
-
-/** Why a guest's frame is dropped on its wire. */
-export type FrameDrop = (typeof FRAME_DROPS)[number];
-
-export interface DropCount {
-  readonly packets: number;
-  readonly bytes: number;
-}
-
-/** Packets of one guest to one destination that its policy refused. */
-export interface RefusedAttempt extends DropCount {
-  readonly from: string;
-  readonly to: string;
-  /** `tcp`, `udp`, `icmp`, `ipv6-icmp` or a number. */
-  readonly protocol: string;
-  /** Absent with ICMP. */
-  readonly port?: number;
-  /** Type and code, with ICMP alone. */
-  readonly icmp?: { readonly type: number; readonly code: number };
-  /** Milliseconds since the last one. */
-  readonly ageMs: number;
-}
 
 export interface NetworkCounters {
   /** By port of a bridge: frames dropped there since the wire was let in, of every kind. */

@@ -1,0 +1,131 @@
+import { realpathSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { NetworkHost } from '../support/network-host.js';
+
+const isRoot = process.getuid?.() === 0;
+
+describe.runIf(isRoot)('faults of networks', () => {
+  let host: NetworkHost;
+  let before: string;
+
+  beforeEach(async () => {
+    host = await NetworkHost.open();
+    before = host.state();
+  });
+  afterEach(async () => {
+    await host[Symbol.asyncDispose]();
+  });
+
+  const leases = async () =>
+    (await readdir(host.scratch.file('run', '.leases', 'network'))).filter((n) => n !== '.lock');
+  const pathOf = (tool: string) => realpathSync(host.run('sh', '-c', `command -v ${tool}`).trim());
+
+  test.each(['nft', 'ip'])('no %s on the host: TOOL_MISSING, and nothing is made', async (tool) => {
+    const program = host.networker({}, { tool: pathOf(tool) });
+    await expect(program.attach('one')).rejects.toMatchObject({
+      code: 'TOOL_MISSING',
+      message: expect.stringMatching(/apt-get install (nftables|iproute2)/),
+    });
+    expect([await leases(), host.state()]).toEqual([[], before]);
+  });
+
+  test('a name that is taken: NETWORK_EXISTS, for all but one of several who take it at once', async () => {
+    const programs = [host.networker(), host.networker(), host.networker()];
+    const results = await Promise.allSettled(
+      programs.map((program) => program.call({ call: 'create', options: { name: 'blue' } })),
+    );
+    const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : []));
+    expect(refused).toEqual(['NETWORK_EXISTS', 'NETWORK_EXISTS']);
+  });
+
+  test('a network that is up and defined anew: NETWORK_EXISTS, and what is up stays', async () => {
+    await host.networker().attach('one');
+    const state = host.state();
+    const other = host.networker({ bridge: 'svbr1', ipv4: '10.77.0.0/24' });
+    await expect(other.attach('two')).rejects.toMatchObject({ code: 'NETWORK_EXISTS' });
+    expect(host.state()).toBe(state);
+  });
+
+  test('an interface to leave by that is not there: INTERFACE_GONE, and nothing is left', async () => {
+    const program = host.networker();
+    await program.call({ call: 'create', options: { name: 'far', via: 'wg0' } });
+    await expect(program.attach('one', { network: 'far' })).rejects.toMatchObject({ code: 'INTERFACE_GONE' });
+    expect([await leases(), host.state()]).toEqual([[], before]);
+  });
+
+  test('a network leaves by its interface, until the last VM of it has gone', async () => {
+    host.run('ip', 'link', 'add', 'wg0', 'type', 'bridge');
+    host.run('ip', 'address', 'add', '10.66.0.2/24', 'dev', 'wg0');
+    host.run('ip', 'link', 'set', 'wg0', 'up');
+    before = host.state();
+    const program = host.networker();
+    const { bridge } = (await program.call({ call: 'create', options: { name: 'far', via: 'wg0' } })) as {
+      bridge: string;
+    };
+    await program.attach('one', { network: 'far' });
+    const table = /iif \S+ lookup (\d+)/.exec(host.run('ip', 'rule'))?.[1] ?? '';
+    const routes = () => host.run('ip', 'route', 'show', 'table', table);
+    expect(host.run('ip', 'rule')).toContain(`iif ${bridge} lookup ${table}`);
+    expect(routes()).toMatch(/default dev wg0[\s\S]*unreachable default/);
+    expect(host.run('ip', '-6', 'rule')).toContain(`iif ${bridge} lookup ${table}`);
+    host.run('ip', 'link', 'set', 'wg0', 'down');
+    expect(routes()).not.toContain('wg0');
+    host.run('ip', 'link', 'set', 'wg0', 'up');
+    await program.call({ call: 'inspect', name: 'far' });
+    expect(routes()).toContain('default dev wg0');
+    await program.call({ call: 'release', id: 'one' });
+    expect(host.state()).toBe(before);
+  });
+
+  test('a bridge that somebody removed is made again by the next VM, with the ports that it had', async () => {
+    const program = host.networker();
+    const one = await program.attach('one');
+    host.run('ip', 'link', 'delete', 'svbr0');
+    const two = await program.attach('two');
+    const ports = host.run('ip', 'link', 'show', 'master', 'svbr0');
+    expect(ports).toContain(one.tapName);
+    expect(ports).toContain(two.tapName);
+    expect(host.run('ip', '-details', 'link', 'show', one.tapName)).toContain('isolated on');
+  });
+
+  test('who inspects a network repairs it, and learns which interfaces have gone', async () => {
+    const program = host.networker();
+    const one = await program.attach('one');
+    const two = await program.attach('two');
+    const rules = host.run('nft', 'list', 'ruleset');
+    host.run('nft', 'flush', 'ruleset');
+    host.run('ip', 'link', 'delete', one.tapName);
+    expect(await program.call({ call: 'inspect', name: 'default' })).toMatchObject({ missing: [one.tapName] });
+    expect(host.run('nft', 'list', 'ruleset')).toBe(rules);
+    expect(host.links()).toEqual(['svbr0', two.tapName]);
+    await program.call({ call: 'release', id: 'one' });
+    await program.call({ call: 'release', id: 'two' });
+    expect(host.state()).toBe(before);
+  });
+
+  test("another's tables, chains that drop what is forwarded among them, are never touched", async () => {
+    host.run('nft', 'add', 'table', 'ip', 'filter');
+    host.run('nft', 'add', 'chain', 'ip', 'filter', 'FORWARD', '{ type filter hook forward priority 0; policy drop; }');
+    host.run('nft', 'add', 'table', 'inet', 'smartvm_other');
+    before = host.state();
+    const program = host.networker();
+    await program.attach('one');
+    await program.call({ call: 'release', id: 'one' });
+    expect(host.state()).toBe(before);
+  });
+
+  test('a program that is killed over a change of a policy holds up nobody', async () => {
+    const program = host.networker();
+    await program.attach('one');
+    const other = host.networker();
+    const change = (egress: 'none' | 'internet') => program.call({ call: 'change', id: 'one', change: { egress } });
+    await Promise.all([change('none'), change('internet'), change('none')]);
+    void change('internet').catch(() => undefined);
+    await program.kill();
+    await other.attach('two');
+    await other.call({ call: 'reconcile' });
+    await other.call({ call: 'release', id: 'two' });
+    expect(host.state()).toBe(before);
+  });
+});
