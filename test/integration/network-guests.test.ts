@@ -284,6 +284,13 @@ describe.skipIf(process.getuid?.() !== 0)('guests in networks', { timeout: 120_0
     expect(await lab.webs('two', clone.open, PORT)).toEqual(['hello from clone', 'hello from clone']);
   });
 
+  it('are as the example shows them', async () => {
+    const lines = (await lab.program('node_modules/.bin/tsx', 'examples/network.ts')).trimEnd().split('\n');
+    expect(lines[0]).toMatch(/^addresses: 172\.30\.0\.\d+, fd[0-9a-f:]+$/);
+    expect(lines[1]).toContain('Connection refused');
+    expect(lines.at(-1)).toBe(`refused: tcp to port 80 of ${METADATA}`);
+  });
+
   it('leave the network of the host as it was', async () => {
     await lab.call('end');
     expect(await lab.traces()).toEqual(before);

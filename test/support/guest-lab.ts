@@ -157,8 +157,13 @@ export class GuestLab implements AsyncDisposable {
 
   /** The command line, on the host. */
   async smartvm(...args: string[]): Promise<string> {
+    return await this.program('bin/smartvm', ...args);
+  }
+
+  /** A program of the package's, on the host. */
+  async program(...command: string[]): Promise<string> {
     const env = { ...process.env, ...this.#env };
-    const [enter, ...rest] = this.#enter('bin/smartvm', ...args);
+    const [enter, ...rest] = this.#enter(...command);
     return (await run(enter as string, rest, { cwd: PACKAGE_ROOT, env })).toString();
   }
 
