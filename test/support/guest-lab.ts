@@ -176,7 +176,8 @@ export class GuestLab implements AsyncDisposable {
         'host',
         'sh',
         '-c',
-        'ip rule; ip -6 rule; ip route show table all; ip -6 route show default table all',
+        // Link-local addresses of the wires come a moment after these.
+        'ip rule; ip -6 rule; ip route show table all | grep -v fe80::',
       ),
       rules: await this.in('host', 'nft', 'list', 'ruleset'),
       forwarding: await this.in('host', 'sysctl', '-n', 'net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding'),

@@ -21,6 +21,8 @@ export class NetworkHost implements AsyncDisposable {
     const host = new NetworkHost(await scratchDirectory());
     execFileSync('ip', ['netns', 'add', host.name]);
     host.run('ip', 'link', 'set', 'lo', 'up');
+    // Links of a test's own get no addresses some moments after they were made.
+    host.run('sysctl', '-qw', 'net.ipv6.conf.default.addr_gen_mode=1');
     await bundleProgram('networker.ts', host.scratch.file('networker.mjs'));
     return host;
   }
@@ -108,6 +110,12 @@ export class Networker {
       throw Object.assign(new Error(answer.message), { code: answer.code });
     }
     return answer.value;
+  }
+
+  /** Runs a tool in a network namespace that the program has made, which it alone sees: so it is with `ip netns exec`. */
+  inside(namespace: string, tool: string, ...args: string[]): string {
+    const enter = ['--target', `${this.#child.pid}`, '--mount', '--net', 'ip', 'netns', 'exec', namespace];
+    return execFileSync('nsenter', [...enter, tool, ...args], { encoding: 'utf8', stdio: 'pipe' });
   }
 
   async attach(id: string, request: object = {}): Promise<NetworkAttachment> {

@@ -19,9 +19,9 @@ import { assertCanPlumb, runIp } from './plumbing/ip.js';
 import { bridgeUp, linkDown } from './plumbing/lines.js';
 import { removeNft, tryNft } from './plumbing/nft.js';
 import { restoreForwarding } from './plumbing/sysctls.js';
-import { leadNoMore, leadVia } from './plumbing/via.js';
 import { networkElements, withdrawNetwork } from './policy/ruleset.js';
 import { elementsOf, policyNetwork, putRules, rebuildRules, withdrawRules } from './rules.js';
+import { routeVia, unrouteVia } from './via-routing.js';
 
 /** Another program may make or remove the bridge at the same moment. */
 const TRIES = 3;
@@ -42,11 +42,11 @@ export async function bringUp(record: AttachmentRecord, signal?: AbortSignal): P
     await reconcile(); // VMs that run lost what is made again
   }
   const rules = [...networkElements(policyNetwork(definition)), ...elementsOf(record)];
-  // All of both: what one of them still makes would come after the undoing.
+  // All of them: what one still makes would come after the undoing.
   const made = await Promise.allSettled([
     makeLinks(record, signal),
     putRules(rules, signal),
-    ...(standing === 'up' ? [] : [leadVia(definition, signal)]),
+    routeVia(definition, signal),
   ]);
   const failure = made.find((result) => result.status === 'rejected');
   if (failure) {
@@ -89,7 +89,7 @@ export async function reconcile(): Promise<void> {
     await runIp(lines);
     const records = await readAttachments();
     await runIp(records.flatMap(portLines), { force: true });
-    await Promise.all(active.map((definition) => leadVia(definition).catch(() => undefined))); // it has no way out until that is back
+    await Promise.allSettled(active.map((definition) => routeVia(definition))); // where that interface is away, nothing leaves
     await rebuildRules();
   });
 }
@@ -135,7 +135,7 @@ async function deactivate(definition: NetworkDefinition): Promise<void> {
     await forgetActive(definition.name);
     const lines = MODES[definition.mode].ownsBridge ? linkDown(definition.bridge) : [];
     await (lines.length > 0 ? runIp(lines, { force: true }) : undefined);
-    await leadNoMore(definition);
+    await unrouteVia(definition);
     if ((await readActive()).length > 0) {
       await tryNft(withdrawNetwork(policyNetwork(definition)));
       return;

@@ -8,12 +8,16 @@ export function vmAccess(networks: Networks, vm: Pick<Holder, 'id' | 'runtimeDir
   return {
     interfaces: async () => (await networks.attachmentsOf(vm)).toSorted(byInterface),
     change: (ifaceId: string, change: AttachmentChange) => networks.change(vm, ifaceId, change),
-    counters: () => networks.countersOf(vm),
+    counters: async () => (await networks.countersOf(vm)).toSorted(byId),
     watch: (options: WatchOptions) => networks.watch(vm, options),
   };
 }
 
 /** As `eth2` stands before `eth10`. */
 function byInterface({ attachment: a }: AttachmentRecord, { attachment: b }: AttachmentRecord): number {
+  return byId(a, b);
+}
+
+function byId(a: { readonly ifaceId: string }, b: { readonly ifaceId: string }): number {
   return a.ifaceId.localeCompare(b.ifaceId, 'en', { numeric: true });
 }

@@ -3,6 +3,7 @@ import { run } from '../../util/run.js';
 import type { AttachmentRecord } from '../host-state.js';
 import { plumbingError, runIp } from '../plumbing/ip.js';
 import { linkDown, portUp } from '../plumbing/lines.js';
+import { linkLocal } from '../policy/elements.js';
 import { planAttachment } from './bridged.js';
 import type { Strategy } from './strategy.js';
 
@@ -81,14 +82,23 @@ function insideLines({ wire, attachment, multiQueue }: AttachmentRecord): string
   ];
 }
 
-/** All that goes out has the network's address, all that comes in goes to the guest; the namespace itself answers nobody. */
+/**
+ * All that goes out is the guest's own and has the network's address, all that comes in goes to the guest; the namespace itself answers
+ * nobody. What the guest may reach, the host's rules say, which know it by the network's address.
+ */
 function translation({ ipv4, ipv6 }: NetworkAttachment): string {
   const families = [
-    { name: 'ip', outer: ipv4, inner: INSIDE.ipv4 },
-    ...(ipv6 === undefined ? [] : [{ name: 'ip6', outer: ipv6, inner: INSIDE.ipv6 }]),
+    { name: 'ip', outer: ipv4, inner: INSIDE.ipv4, own: INSIDE.ipv4 },
+    ...(ipv6 === undefined
+      ? []
+      : [{ name: 'ip6', outer: ipv6, inner: INSIDE.ipv6, own: `{ ${INSIDE.ipv6}, ${linkLocal(INSIDE.mac)}, :: }` }]),
   ];
   const rules = (rule: (family: (typeof families)[number]) => string) => families.map(rule).join('; ');
   return `table inet smartvm {
+    chain wire { type filter hook prerouting priority raw
+      iifname "${INSIDE.tapName}" ether saddr != ${INSIDE.mac} counter drop
+      ${rules(({ name, own }) => `iifname "${INSIDE.tapName}" ${name} saddr != ${own} counter drop`)}
+    }
     chain in { type nat hook prerouting priority dstnat
       ${rules(({ name, inner }) => `iifname "${UPLINK}" dnat ${name} to ${inner}`)}
     }

@@ -11,15 +11,8 @@ const NET_ADMIN = 1n << 12n;
  */
 export async function runIp(lines: readonly string[], options: IpOptions = {}): Promise<void> {
   const { namespace, family, force = false, signal } = options;
-  const where = namespace === undefined ? [] : ['-netns', namespace];
-  const args = [
-    ...where,
-    ...(family === undefined ? [] : [`-${family}`]),
-    ...(force ? ['-force'] : []),
-    '-json',
-    '-batch',
-    '-',
-  ];
+  const where = [...(namespace === undefined ? [] : ['-netns', namespace]), ...(family ? [`-${family}`] : [])];
+  const args = [...where, ...(force ? ['-force'] : []), '-json', '-batch', '-'];
   try {
     await run('ip', args, { input: `${lines.join('\n')}\n`, signal });
   } catch (error) {
@@ -31,7 +24,7 @@ export async function runIp(lines: readonly string[], options: IpOptions = {}): 
 
 export interface IpOptions {
   readonly namespace?: string | undefined;
-  /** Of lines that name no address by which ip(8) could tell. */
+  /** The version of IP that routes and rules are of. */
   readonly family?: 4 | 6 | undefined;
   /** Goes on behind a line that fails, and says nothing of it: what is to be gone may be gone already. */
   readonly force?: boolean;

@@ -1,6 +1,5 @@
 import type { NetworkAttachment, NetworkDefinition } from '../../config/network.js';
 import { digest, macFrom } from '../names.js';
-import { linkLocal } from '../policy/elements.js';
 import { poolOf } from '../subnet.js';
 import { aliasOf, ownerOf } from './alias.js';
 
@@ -25,10 +24,17 @@ export function bridgeUp({ bridge, ipv4, ipv6 }: NetworkDefinition, mtu: number)
       ? []
       : [
           `addr replace ${poolOf(ipv6).gateway}/${poolOf(ipv6).range.prefix} dev ${bridge} nodad`,
-          // By which the kernel asks for a guest's MAC where the packet is somebody else's.
-          `addr replace ${linkLocal(mac)}/64 dev ${bridge} nodad`,
+          gatewayLinkLocal(bridge),
         ]),
   ];
+}
+
+/**
+ * The line that gives a gateway a link-local address. From theirs, guests ask whether it is still there; without one of its own it
+ * has no route to answer by, and is lost to them for seconds each time.
+ */
+function gatewayLinkLocal(device: string): string {
+  return `addr replace fe80::1/64 dev ${device} nodad`;
 }
 
 /** Lines that make the TAP of a VM, without addresses of the host's own, and a port of the bridge. */
