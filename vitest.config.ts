@@ -16,6 +16,8 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // No test changes the network of the machine that it runs on.
+          env: { SMARTVM_NETWORK: 'none' },
         },
       },
       { test: { name: 'soak', include: ['test/soak/**/*.test.ts'], fileParallelism: false } },

@@ -12,6 +12,7 @@ import { exitCodeOfRefusal } from '../process-exit.js';
 import { reportError, reportWarnings } from '../report.js';
 import { printLines } from '../vms/output.js';
 import { follow } from './follow.js';
+import { launchInNetwork } from './network.js';
 import { exitCodeInTime } from './time-up.js';
 
 export interface RunOptions extends EnvironmentOptions {
@@ -53,9 +54,9 @@ export async function run(words: readonly string[], options: RunOptions): Promis
     const known = isOwn ? commandOf(words, options, await imageConfigOf(smartvm, options, launch)) : undefined;
     if (options.detach) {
       const detached = { detached: true, removeOnExit: options.rm, command: known };
-      return await announce(await smartvm.launch({ ...launch, ...detached }), interrupt);
+      return await announce(await launchInNetwork(smartvm, { ...launch, ...detached }), interrupt);
     }
-    const vm = await smartvm.launch(isOwn ? launch : { ...launch, pull: options.pull });
+    const vm = await launchInNetwork(smartvm, isOwn ? launch : { ...launch, pull: options.pull });
     const command = known ?? commandOf(words, options, vm.imageConfig) ?? [];
     const end = follow(await vm.spawn(command), options, interrupt);
     return options.ttl === undefined ? await end : (interrupt.exitCode ?? (await exitCodeInTime(vm, end)));
