@@ -16,9 +16,12 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
+          globalSetup: 'test/support/host-network.ts',
           maxWorkers,
           testTimeout: 240_000,
           hookTimeout: 240_000,
+          // No test changes the network of the machine that it runs on.
+          env: { SMARTVM_NETWORK: 'none' },
         },
       },
       { test: { name: 'soak', include: ['test/soak/**/*.test.ts'], fileParallelism: false } },

@@ -24,12 +24,20 @@ const RUN = [
   ['/usr/share/keyrings/debian-archive-keyring.gpg', 'debian-archive-keyring'],
   ['/etc/ssl/certs/ca-certificates.crt', 'ca-certificates'],
   ...(isRoot ? [] : [['newuidmap', 'uidmap']]),
+  // A VM runs without, but in no network.
+  ...(isRoot && which('apt-get') ? [['nft', 'nftables']] : []),
 ];
 const TEST = [
   ['gcc', 'gcc'],
   ['/usr/include/stdio.h', 'libc6-dev'],
   ['cpio', 'cpio'],
   ['ssh', 'openssh-client'],
+  ...(isRoot
+    ? [
+        ['sysctl', 'procps'],
+        ['wireguard-go', 'wireguard-go'],
+      ]
+    : []),
 ];
 
 const LOCK = ['-o', 'DPkg::Lock::Timeout=120'];

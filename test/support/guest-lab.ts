@@ -157,8 +157,13 @@ export class GuestLab implements AsyncDisposable {
 
   /** The command line, on the host. */
   async smartvm(...args: string[]): Promise<string> {
+    return await this.program('bin/smartvm', ...args);
+  }
+
+  /** A program of the package's, on the host. */
+  async program(...command: string[]): Promise<string> {
     const env = { ...process.env, ...this.#env };
-    const [enter, ...rest] = this.#enter('bin/smartvm', ...args);
+    const [enter, ...rest] = this.#enter(...command);
     return (await run(enter as string, rest, { cwd: PACKAGE_ROOT, env })).toString();
   }
 
@@ -171,7 +176,8 @@ export class GuestLab implements AsyncDisposable {
         'host',
         'sh',
         '-c',
-        'ip rule; ip -6 rule; ip route show table all; ip -6 route show default table all',
+        // Link-local addresses of the wires come a moment after these.
+        'ip rule; ip -6 rule; ip route show table all | grep -v fe80::',
       ),
       rules: await this.in('host', 'nft', 'list', 'ruleset'),
       forwarding: await this.in('host', 'sysctl', '-n', 'net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding'),

@@ -19,11 +19,11 @@ export class NetworkHost implements AsyncDisposable {
 
   static async open(): Promise<NetworkHost> {
     const host = new NetworkHost(await scratchDirectory());
+    await bundleProgram('networker.ts', host.scratch.file('networker.mjs')); // what may fail comes first
     execFileSync('ip', ['netns', 'add', host.name]);
     host.run('ip', 'link', 'set', 'lo', 'up');
     // Links of a test's own get no addresses some moments after they were made.
     host.run('sysctl', '-qw', 'net.ipv6.conf.default.addr_gen_mode=1');
-    await bundleProgram('networker.ts', host.scratch.file('networker.mjs'));
     return host;
   }
 

@@ -16,7 +16,8 @@ A detached VM ends with its command, whose output 'smartvm logs' shows; without 
 stopped. When it has ended by itself, 'smartvm ps -a' lists it, and its logs and exit code can be read, until
 'smartvm rm' or 'smartvm prune'; with --rm, nothing of it is left.
 
-A VM is in no network unless one of --network, --publish, --egress, --dns and --ip is given; then, in 'default'.
+A VM is in the network 'default', or in that which SMARTVM_NETWORK names, where nothing else is said. On a host without networks for
+VMs it is then in none, and a line says why; with one of --network, --publish, --egress, --dns and --ip, it does not start.
 
 What a VM writes goes with it. With --keep it stays as a layer of that name: the next VM with it finds all that
 was written, and boots the same image. 'smartvm layer ls' lists such layers, 'smartvm layer rm' removes them.
@@ -72,7 +73,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option('--hostname <name>', "the guest's name for itself; the id, where there is none")
     .option(
       '--network <name>',
-      "network to be in, 'default' or one of 'smartvm network ls'; can be given several times",
+      "network to be in, 'none' or one of 'smartvm network ls'; can be given several times",
       collect,
     )
     .option(

@@ -35,6 +35,22 @@ export function connectorFor(
         { details: { network: user.definition.name, mode: 'user' } },
       );
     }
+    if (user && user.egress !== 'none') {
+      warnOnce(user.definition.name);
+    }
     return connection;
   };
+}
+
+let warned = false;
+
+/** QEMU has no way to close it but to close all. */
+function warnOnce(name: string): void {
+  if (!warned) {
+    warned = true;
+    process.emitWarning(
+      `guests of the network ${name} reach all that this user reaches, and by their gateway this host's loopback: rules hold in networks of mode 'nat', which take root; egress 'none' closes it`,
+      { code: 'SMARTVM_USER_NETWORK' },
+    );
+  }
 }

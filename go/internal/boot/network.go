@@ -151,7 +151,9 @@ func awaitLinks(ready func([]netlink.Link) bool) ([]netlink.Link, error) {
 
 // awaitCarriers waits until what is sent gets out, and says which interfaces there are.
 func awaitCarriers(configs []guestconfig.Interface, status *NetworkStatus) {
-	hasCarrier := func(link netlink.Link) bool { return link.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 }
+	// A link that has its carrier drops what is sent until the kernel has made it ready to run, a moment later.
+	const ready = unix.IFF_LOWER_UP | unix.IFF_RUNNING
+	hasCarrier := func(link netlink.Link) bool { return link.Attrs().RawFlags&ready == ready }
 	links, err := awaitLinks(func(links []netlink.Link) bool {
 		for i := range configs {
 			if link := findLink(&configs[i], links); link != nil && !hasCarrier(link) {

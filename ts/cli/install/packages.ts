@@ -14,12 +14,15 @@ export interface PackageNeeds {
   readonly oci: boolean;
 }
 
-/** Tools of {@link run} by what they are for. */
+const isRoot = () => process.getuid?.() === 0;
+
+/** Tools of {@link run} by what they are for. Networks of the host are root's. */
 function toolNeeds({ qemu, release, image, oci }: PackageNeeds): [tool: string, why: string][] {
   const of = (why: string, ...tools: string[]) => tools.map((tool): [string, string] => [tool, why]);
-  const mapped = process.getuid?.() === 0 ? [] : ['newuidmap'];
+  const mapped = isRoot() ? [] : ['newuidmap'];
   return [
     ...of('to run VMs', 'flock', 'mke2fs'),
+    ...(isRoot() ? of('for networks of VMs', 'ip', 'nft') : []),
     ...(qemu ? of('to run VMs without KVM', qemuProgram().program, 'setpriv') : []),
     ...(release ? of('to unpack Firecracker', 'tar', 'gzip') : []),
     ...(image ? of('to build images', 'mmdebstrap', 'mksquashfs', 'setpriv', 'unshare', ...mapped) : []),
@@ -77,8 +80,7 @@ async function findPackages(needs: PackageNeeds, withDeps: boolean): Promise<Fin
     return { state: 'present', message: 'every system tool that SmartVM runs is installed' };
   }
   const missing = `missing: ${text}`;
-  const isRoot = process.getuid?.() === 0;
-  const command = `${isRoot ? '' : 'sudo '}apt-get install --no-install-recommends ${packages.join(' ')}`;
+  const command = `${isRoot() ? '' : 'sudo '}apt-get install --no-install-recommends ${packages.join(' ')}`;
   const details = { missing: names, packages };
   if ((await missingTools(['apt-get'])).length > 0) {
     const message = `${missing}; there is no apt-get here: install them by the system's own means (Debian's packages: ${packages.join(' ')})`;
@@ -130,7 +132,7 @@ async function installPackages(
 async function aptGet(command: string): Promise<(args: readonly string[]) => Promise<unknown>> {
   const environment = ['DEBIAN_FRONTEND=noninteractive', 'NEEDRESTART_MODE=l', 'LC_ALL=C.UTF-8'];
   const vector = ['setsid', '--wait', 'env', ...environment, 'apt-get', '-qq'];
-  if (process.getuid?.() !== 0) {
+  if (!isRoot()) {
     await run('sudo', ['-n', 'true']).catch((cause) => {
       throw new SmartVMError('TOOL_FAILED', `sudo is missing, or would ask for a password; run: ${command}`, {
         cause,

@@ -13,6 +13,7 @@ import { exitCodeOfRefusal } from '../process-exit.js';
 import { reportError, reportWarnings } from '../report.js';
 import { printLines } from '../vms/output.js';
 import { follow } from './follow.js';
+import { launchInNetwork } from './network.js';
 import { exitCodeInTime } from './time-up.js';
 
 export interface RunOptions extends EnvironmentOptions {
@@ -57,13 +58,12 @@ export async function run(words: readonly string[], options: RunOptions): Promis
     const known = isOwn ? commandOf(words, options, await imageConfigOf(smartvm, options, launch)) : undefined;
     if (options.detach) {
       const detached = { detached: true, removeOnExit: options.rm, command: known };
-      return await announce(
-        await told((onProgress) => smartvm.launch({ ...launch, ...detached, onProgress })),
-        interrupt,
-      );
+      const detachedLaunch = (onProgress: ProgressListener) =>
+        launchInNetwork(smartvm, { ...launch, ...detached, onProgress });
+      return await announce(await told(detachedLaunch), interrupt);
     }
     const pull = isOwn ? undefined : options.pull; // it was asked for already
-    const vm = await told((onProgress) => smartvm.launch({ ...launch, pull, onProgress }));
+    const vm = await told((onProgress) => launchInNetwork(smartvm, { ...launch, pull, onProgress }));
     const command = known ?? commandOf(words, options, vm.imageConfig) ?? [];
     const end = follow(await vm.spawn(command), options, interrupt);
     return options.ttl === undefined ? await end : (interrupt.exitCode ?? (await exitCodeInTime(vm, end)));
