@@ -29,8 +29,8 @@ export { ExecError } from './guest/exec-error.js';
 export type { ExecEvent, ExecInput, ExecOptions, ExecResult, OutputEncoding, OutputOf } from './guest/exec-types.js';
 export type { Execution } from './guest/execution.js';
 export type { GuestMetrics } from './guest/metrics.js';
+export type { ProcessInfo } from './guest/process-info.js';
 export type { GuestProcesses } from './guest/processes.js';
-export type { ProcessInfo } from './guest/spawned.js';
 export type {
   GuestCommand,
   GuestProcess,

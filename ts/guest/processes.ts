@@ -1,6 +1,6 @@
 import { isRecord } from '../config/validation/checks.js';
 import { SmartVMError } from '../errors.js';
-import { notFound, type ProcessInfo, processesOf } from './spawned.js';
+import { notFound, type ProcessInfo, processesOf } from './process-info.js';
 import type { Guest, GuestProcess } from './types.js';
 
 /** The processes in a guest that were started by `spawn()`, whichever program called it. */
