@@ -72,7 +72,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('VMs of other programs on $na
     const list = await run('ps');
     expect([list.exitCode, list.stderr]).toEqual([0, '']);
     const lines = list.stdout.trim().split('\n');
-    expect(lines[0]).toMatch(/^VM ID +IMAGE +CPUS +MEMORY +CREATED +STATUS +NAME$/);
+    expect(lines[0]).toMatch(/^VM ID +IMAGE +CPUS +MEMORY +CREATED +STATUS +PORTS +NAME$/);
     expect(lines.slice(1).toSorted()).toEqual([
       expect.stringMatching(new RegExp(`^${first} +toy +1 +32 MiB +.* ago +Up .* web$`)),
       expect.stringMatching(new RegExp(`^${second} +toy +1 +32 MiB +.* ago +Up .* db$`)),
