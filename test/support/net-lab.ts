@@ -213,11 +213,11 @@ export class NetLab {
       `link add up0 type veth peer name up0 netns ${this.namespace('internet')}`,
       `addr add ${HOST.ipv4}/24 dev up0`,
       `addr add ${HOST.ipv6}/64 dev up0 nodad`,
-      'link set up0 up',
-      'link add svbr0 type bridge',
+      ...upWithLinkLocal('up0'),
+      'link add svbr0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0',
       `addr add ${GATEWAY.ipv4}/24 dev svbr0`,
       `addr add ${GATEWAY.ipv6}/64 dev svbr0 nodad`,
-      'link set svbr0 up',
+      ...upWithLinkLocal('svbr0'),
     );
     await this.ip(
       'internet',
@@ -249,6 +249,11 @@ export class NetLab {
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     return { child, line: async () => String((await lines.next()).value) };
   }
+}
+
+/** For what is forwarded, a neighbour is asked from a link-local address: until there is one that is not in doubt, not at all. */
+function upWithLinkLocal(device: string): string[] {
+  return [`link set dev ${device} addrgenmode none up`, `addr add fe80::1/64 dev ${device} nodad`];
 }
 
 interface Listed {
