@@ -150,7 +150,12 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('smartvm debug, of VMs of $na
     );
     const found = await debug(bench, vm.id);
     const { steps, running } = await found.json<KeptTimings>('timings.json');
-    expect(steps.map(({ step }) => step).slice(0, 4)).toEqual(['capacity', 'addresses', 'launcher', 'runtime-directory']);
+    expect(steps.map(({ step }) => step).slice(0, 4)).toEqual([
+      'capacity',
+      'addresses',
+      'launcher',
+      'runtime-directory',
+    ]);
     expect(running.map(({ step }) => step)).toContain('files');
     expect(await found.json('report.json')).toMatchObject({ status: 'created' });
     stop.abort();

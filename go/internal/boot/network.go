@@ -149,7 +149,7 @@ func awaitLinks(ready func([]netlink.Link) bool) ([]netlink.Link, error) {
 	}
 }
 
-// awaitCarriers waits until what is sent gets out, and says which interfaces there are.
+// awaitCarriers waits until what is sent gets out, says on the links whose the addresses are, and here which interfaces there are.
 func awaitCarriers(configs []guestconfig.Interface, status *NetworkStatus) {
 	// A link that has its carrier drops what is sent until the kernel has made it ready to run, a moment later.
 	const ready = unix.IFF_LOWER_UP | unix.IFF_RUNNING
@@ -170,6 +170,8 @@ func awaitCarriers(configs []guestconfig.Interface, status *NetworkStatus) {
 		}
 		if !hasCarrier(link) {
 			status.Note(configs[i].MAC, "link", errors.New("it has no carrier: the host's side of it is down"))
+		} else {
+			announce(link)
 		}
 		status.Interfaces = append(status.Interfaces, statusOf(link))
 	}
