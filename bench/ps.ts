@@ -23,7 +23,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 }
 
 async function plantRecords(): Promise<void> {
-  const owner = await currentProcess();
+  const owner = currentProcess();
   const now = new Date().toISOString();
   for (let index = 0; index < VMS; index++) {
     const id = `vm-${index}`;

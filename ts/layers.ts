@@ -63,7 +63,7 @@ export class Layers {
   async remove(name: string): Promise<void> {
     const path = keptLayerPath(keptFolder(this.#directory), name);
     await reclaimLeft(path);
-    const holder = { id: '', runtimeDir: this.#directory, owner: await currentProcess() };
+    const holder = { id: '', runtimeDir: this.#directory, owner: currentProcess() };
     await removeKeptLayer(path, holder, isHeld);
   }
 

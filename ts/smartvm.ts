@@ -172,7 +172,7 @@ export class SmartVM implements AsyncDisposable {
     const { signal } = options;
     const resolving = { signal, onProgress: options.onProgress, refresh: options.pull === 'always' };
     await findVmm(this.#options); // before an image is built in vain
-    const holder = { id, runtimeDir: directory, owner: await currentProcess() };
+    const holder = { id, runtimeDir: directory, owner: currentProcess() };
     const reference = (await this.layers.imageOf(options)) ?? imageReference(options.image) ?? DEFAULT_IMAGE;
     await using held = await this.imageManager.hold(reference, holder, resolving);
     const { image, manifest } = held;

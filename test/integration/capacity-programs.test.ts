@@ -27,7 +27,7 @@ async function reserveHere(
   queueMs = 0,
 ): Promise<Release> {
   const capacity = new HostCapacity({ runtimeRoot: scratch.path, memoryOvercommit: overcommitFor(limitMib) });
-  const holder = { id, runtimeDir: scratch.file(id), owner: await currentProcess() };
+  const holder = { id, runtimeDir: scratch.file(id), owner: currentProcess() };
   return await capacity.reserve({ memoryMib: mib, vcpus: 1 }, holder, { queueMs });
 }
 

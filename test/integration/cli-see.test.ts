@@ -204,7 +204,7 @@ describe('what a guest has written', () => {
   test('reaches a pipe as it is, and a terminal spelt out', async () => {
     await using scratch = await scratchDirectory();
     mkdirSync(scratch.file('vm-1'));
-    const dead = { ...(await currentProcess()), startTime: '1' };
+    const dead = { ...currentProcess(), startTime: '1' };
     const labels = { evil: '\u001b[31m' };
     writeFileSync(scratch.file('vm-1', 'vm.json'), renderRecord(await sampleRecord({ owner: dead, labels })));
     writeFileSync(scratch.file('vm-1', 'console.log'), EVIL);

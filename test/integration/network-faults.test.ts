@@ -1,5 +1,4 @@
 import { realpathSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { NetworkHost } from '../support/network-host.js';
 
@@ -17,8 +16,6 @@ describe.runIf(isRoot)('faults of networks', () => {
     await host[Symbol.asyncDispose]();
   });
 
-  const leases = async () =>
-    (await readdir(host.scratch.file('run', '.leases', 'network'))).filter((n) => n !== '.lock');
   const pathOf = (tool: string) => realpathSync(host.run('sh', '-c', `command -v ${tool}`).trim());
 
   test.each(['nft', 'ip'])('no %s on the host: TOOL_MISSING, and nothing is made', async (tool) => {
@@ -27,7 +24,7 @@ describe.runIf(isRoot)('faults of networks', () => {
       code: 'TOOL_MISSING',
       message: expect.stringMatching(/apt-get install (nftables|iproute2)/),
     });
-    expect([await leases(), host.state()]).toEqual([[], before]);
+    expect([await host.leases(), host.state()]).toEqual([[], before]);
   });
 
   test('a name that is taken: NETWORK_EXISTS, for all but one of several who take it at once', async () => {
@@ -51,7 +48,7 @@ describe.runIf(isRoot)('faults of networks', () => {
     const program = host.networker();
     await program.call({ call: 'create', options: { name: 'far', via: 'wg0' } });
     await expect(program.attach('one', { network: 'far' })).rejects.toMatchObject({ code: 'INTERFACE_GONE' });
-    expect([await leases(), host.state()]).toEqual([[], before]);
+    expect([await host.leases(), host.state()]).toEqual([[], before]);
   });
 
   test('a network leaves by its interface, until the last VM of it has gone', async () => {

@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { NetworkHost } from '../support/network-host.js';
 
@@ -15,9 +15,6 @@ describe.runIf(isRoot)(`networks${isRoot ? '' : ' (need root)'}`, () => {
   afterEach(async () => {
     await host[Symbol.asyncDispose]();
   });
-
-  const leases = async () =>
-    (await readdir(host.scratch.file('run', '.leases', 'network'))).filter((n) => n !== '.lock');
 
   test('a VM gets a TAP on the bridge with rules, and the last one takes all of it away', async () => {
     const program = host.networker();
@@ -39,7 +36,7 @@ describe.runIf(isRoot)(`networks${isRoot ? '' : ' (need root)'}`, () => {
     expect(host.run('nft', 'list', 'ruleset')).not.toContain(one.tapName);
     await program.call({ call: 'release', id: 'two' });
     expect(host.state()).toBe(before);
-    expect(await leases()).toEqual([]);
+    expect(await host.leases()).toEqual([]);
   });
 
   test('a VM has the same MAC, name and addresses each time', async () => {
@@ -65,9 +62,9 @@ describe.runIf(isRoot)(`networks${isRoot ? '' : ' (need root)'}`, () => {
   test('a pool that is empty: IP_EXHAUSTED, and what was taken before is given back', async () => {
     const program = host.networker({ ipv4: '172.30.0.0/30' });
     await program.attach('one');
-    const taken = await leases();
+    const taken = await host.leases();
     await expect(program.attach('two')).rejects.toMatchObject({ code: 'IP_EXHAUSTED' });
-    expect(await leases()).toEqual(taken);
+    expect(await host.leases()).toEqual(taken);
   });
 
   test('a subnet of a route of the host, or of another network: SUBNET_OVERLAPS, which says which', async () => {
@@ -110,7 +107,7 @@ describe.runIf(isRoot)(`networks${isRoot ? '' : ' (need root)'}`, () => {
   test('without CAP_NET_ADMIN: NET_ADMIN_MISSING, and nothing is left', async () => {
     const program = host.networker({}, { capability: 'net_admin' });
     await expect(program.attach('one')).rejects.toMatchObject({ code: 'NET_ADMIN_MISSING' });
-    expect(await leases()).toEqual([]);
+    expect(await host.leases()).toEqual([]);
   });
 
   test('an MTU that is too small: INVALID_NETWORK', async () => {

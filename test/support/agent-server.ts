@@ -40,6 +40,17 @@ export interface AgentServerOptions {
   onePacket?: boolean;
 }
 
+/** Writes so many bytes 0xa5 as fast as they are taken, and says with each block how long it was. */
+export async function* pour(channel: ServerChannel, total: number): AsyncGenerator<number, void, undefined> {
+  const block = Buffer.alloc(64 * 1024, 0xa5);
+  for (let written = 0; written < total; written += block.length) {
+    if (!channel.write(block)) {
+      await once(channel, 'drain');
+    }
+    yield block.length;
+  }
+}
+
 /** A real SSH server on a Unix socket behind Firecracker's vsock handshake; what it does at an exec is the test's. */
 export async function agentServer(
   onExec: (request: ExecRequest) => void,

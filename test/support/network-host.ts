@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { readdir } from 'node:fs/promises';
 import type { NetworkAttachment } from '../../ts/config/network.js';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
 import type { NetworkerAnswer, NetworkerCall, NetworkerOrder } from '../fixtures/networker.js';
@@ -36,6 +37,11 @@ export class NetworkHost implements AsyncDisposable {
   links(): string[] {
     const links = JSON.parse(this.run('ip', '-json', 'link')) as { ifname: string }[];
     return links.map(({ ifname }) => ifname).filter((name) => name !== 'lo');
+  }
+
+  /** Names of the leases that VMs have of its networks. */
+  async leases(): Promise<string[]> {
+    return (await readdir(this.scratch.file('run', '.leases', 'network'))).filter((name) => name !== '.lock');
   }
 
   /** All that a network may change of it. */

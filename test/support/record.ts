@@ -7,7 +7,7 @@ export async function sampleRecord(part: Partial<VmRecord> = {}): Promise<VmReco
     version: 1,
     id: 'vm-1',
     createdAt: '2026-01-02T03:04:05.678Z',
-    owner: await currentProcess(),
+    owner: currentProcess(),
     detached: false,
     vmm: { kind: 'qemu', path: '/usr/bin/vmm' },
     socketPath: '/run/vm-1/vmm/api.sock',

@@ -34,7 +34,7 @@ async function tryLock(): Promise<Lease | undefined> {
   if ((await lockStanding()) === 'held') {
     return undefined; // without the trouble that a lease takes to find that out
   }
-  const holder = { id: LOCK, runtimeDir: '', owner: await currentProcess() };
+  const holder = { id: LOCK, runtimeDir: '', owner: currentProcess() };
   return await acquireLease({ directory: hostFolders().locks, candidates: [LOCK], holder, isHeld });
 }
 

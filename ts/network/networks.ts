@@ -112,7 +112,7 @@ export class Networks {
     requests: readonly NetworkRequest[],
     { ports = [], signal }: ConnectOptions = {},
   ): Promise<NetworkConnection> {
-    const holder = { ...vm, owner: await currentProcess() };
+    const holder = { ...vm, owner: currentProcess() };
     await makeHostFolders();
     const leases = new NetworkLeases(holder, {
       isHeld: this.#options.isHeld,

@@ -12,19 +12,14 @@ const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 const GONE: readonly unknown[] = ['ENOENT', 'ESRCH'];
 
 /** This boot's id, from the kernel. */
-export async function currentBootId(): Promise<string> {
-  return currentBootIdSync();
-}
-
-/** As {@link currentBootId}. */
-export function currentBootIdSync(): string {
+export function currentBootId(): string {
   return readFileSync(BOOT_ID, 'utf8').trim();
 }
 
 /** The identity of a live process; undefined when there is none, or only a zombie. */
 export async function processIdentity(pid: number): Promise<ProcessIdentity | undefined> {
   const startTime = startTimeOf(pid);
-  return startTime === undefined ? undefined : { pid, startTime, bootId: currentBootIdSync() };
+  return startTime === undefined ? undefined : { pid, startTime, bootId: currentBootId() };
 }
 
 function startTimeOf(pid: number): string | undefined {
@@ -81,22 +76,14 @@ export function isActiveSync({ pid, startTime, bootId }: ProcessIdentity, curren
   return now.startTime === startTime && now.vsize !== '0';
 }
 
-let known: ProcessIdentity | undefined;
-
-/** As {@link currentProcess}, for who cannot wait. */
-export function currentProcessSync(): ProcessIdentity {
-  known ??= {
-    pid: process.pid,
-    startTime: startTimeIn(readFileSync('/proc/self/stat', 'utf8')) as string, // it lives
-    bootId: currentBootIdSync(),
-  };
-  return known;
-}
-
-let current: Promise<ProcessIdentity> | undefined;
+let current: ProcessIdentity | undefined;
 
 /** The identity of this program. */
-export function currentProcess(): Promise<ProcessIdentity> {
-  current ??= processIdentity(process.pid).then((identity) => identity as ProcessIdentity); // it lives
+export function currentProcess(): ProcessIdentity {
+  current ??= {
+    pid: process.pid,
+    startTime: startTimeIn(readFileSync('/proc/self/stat', 'utf8')) as string, // it lives
+    bootId: currentBootId(),
+  };
   return current;
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, rmSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { currentBootIdSync, currentProcessSync, isActiveSync } from './process-identity.js';
+import { currentBootId, currentProcess, isActiveSync } from './process-identity.js';
 
 const NAME = /\.(\d+)-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}\.tmp$/;
 const BOOT_DIGITS = 8;
@@ -15,7 +15,7 @@ export interface LeftFile {
 
 /** Where the next content of `path` is written to before it takes its place. The name says whose it is. */
 export function temporaryFor(path: string): string {
-  const { pid, startTime, bootId } = currentProcessSync();
+  const { pid, startTime, bootId } = currentProcess();
   return `${path}.${pid}-${startTime}-${bootId.slice(0, BOOT_DIGITS)}-${randomBytes(4).toString('hex')}.tmp`;
 }
 
@@ -43,7 +43,7 @@ function namesIn(directory: string): string[] {
 
 function isOfTheDead(name: string): boolean {
   const [, pid, startTime = '', boot = ''] = NAME.exec(name) ?? [];
-  const bootId = currentBootIdSync();
+  const bootId = currentBootId();
   return (
     pid !== undefined && !(bootId.startsWith(boot) && isActiveSync({ pid: Number(pid), startTime, bootId }, bootId))
   );

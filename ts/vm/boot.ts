@@ -173,7 +173,7 @@ async function takeName(context: BootContext, signal: AbortSignal): Promise<void
 }
 
 async function takeLayer({ id, runtimeDir, claim, cleanup }: BootContext, signal: AbortSignal): Promise<void> {
-  const undo = await claim?.take({ id, runtimeDir, owner: await currentProcess() }, signal);
+  const undo = await claim?.take({ id, runtimeDir, owner: currentProcess() }, signal);
   if (undo) {
     cleanup.push('layer', undo);
   }

@@ -38,7 +38,7 @@ async function firstRecord(context: BootContext): Promise<VmRecord> {
     id,
     ...tags,
     createdAt: new Date().toISOString(),
-    owner: await currentProcess(),
+    owner: currentProcess(),
     detached: false,
     ...(context.removeOnExit ? { removeOnExit: true } : {}),
     vmm: { kind: vmmKind, path: executable },

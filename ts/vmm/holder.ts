@@ -9,5 +9,5 @@ export async function isHolderAlive(holder: Holder): Promise<boolean> {
 
 async function hasKeeper({ owner, runtimeDir }: Holder): Promise<boolean> {
   // A keeper that answers after a reboot is that of another VM.
-  return owner.bootId === (await currentBootId()) && (await isKeeperAlive(runtimeDir));
+  return owner.bootId === currentBootId() && (await isKeeperAlive(runtimeDir));
 }

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { describe, expect, test, vi } from 'vitest';
 import type { SmartVMError } from '../../../ts/errors.js';
-import { agentServer, connect, type ExecRequest, finish } from '../../support/agent-server.js';
+import { agentServer, connect, type ExecRequest, finish, pour } from '../../support/agent-server.js';
 import { until } from '../../support/leftovers.js';
 import { failOnWarnings } from '../../support/warnings.js';
 
@@ -230,11 +230,8 @@ describe('spawn', () => {
     const total = 16 * 1024 * 1024;
     let written = 0;
     await using server = await agentServer(async ({ channel }) => {
-      const block = Buffer.alloc(64 * 1024, 0xa5);
-      for (; written < total; written += block.length) {
-        if (!channel.write(block)) {
-          await once(channel, 'drain');
-        }
+      for await (const length of pour(channel, total)) {
+        written += length;
       }
       finish({ channel }, 0);
     });

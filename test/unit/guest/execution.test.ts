@@ -1,11 +1,10 @@
-import { once } from 'node:events';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { describe, expect, test, vi } from 'vitest';
 import { ExecError } from '../../../ts/guest/exec-error.js';
 import type { ExecEvent } from '../../../ts/guest/exec-types.js';
-import { agentServer, connect, type ExecRequest, finish } from '../../support/agent-server.js';
+import { agentServer, connect, type ExecRequest, finish, pour } from '../../support/agent-server.js';
 import { until } from '../../support/leftovers.js';
 import { failOnWarnings } from '../../support/warnings.js';
 
@@ -68,11 +67,8 @@ describe('iterated', () => {
     const total = 12 * 1024 * 1024;
     let written = 0;
     await using server = await agentServer(async ({ channel }) => {
-      const block = Buffer.alloc(64 * 1024, 0xa5);
-      for (; written < total; written += block.length) {
-        if (!channel.write(block)) {
-          await once(channel, 'drain');
-        }
+      for await (const length of pour(channel, total)) {
+        written += length;
       }
       finish({ channel }, 0);
     });

@@ -184,7 +184,7 @@ describe('ImageStore.remove and collect', () => {
     const store = await openStore(scratch);
     const { blobs } = await putImage(store, 'one', 'root one');
     const hold = async (startTime?: string) => {
-      const owner = await currentProcess();
+      const owner = currentProcess();
       const holder = {
         id: 'vm',
         runtimeDir: scratch.file('run', 'vm'),

@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -12,6 +10,7 @@ import { lockBuild } from '../../../ts/images/store/build-lock.js';
 import { PACKAGE_ROOT } from '../../../ts/util/package-root.js';
 import { currentProcess } from '../../../ts/util/process-identity.js';
 import { sweepTemporaries, temporaryFor } from '../../../ts/util/temporary-file.js';
+import { evaluated, killed } from '../../support/evaluated.js';
 import { rangeServer } from '../../support/range-server.js';
 import { type ScratchDirectory, scratchDirectory } from '../../support/scratch.js';
 
@@ -87,7 +86,7 @@ describe('what is left of transfers', () => {
 
 describe('what is left of files that were being written', () => {
   test('is told by who was writing: the dead, and those of another boot', async () => {
-    const { pid, startTime, bootId } = await currentProcess();
+    const { pid, startTime, bootId } = currentProcess();
     const boot = bootId.slice(0, 8);
     const others = [`${pid}-${Number(startTime) + 1}-${boot}`, `999999999-1-${boot}`, `${pid}-${startTime}-00000000`];
     const dead = others.map((writer) => `a.json.${writer}-0123abcd.tmp`);
@@ -114,17 +113,11 @@ describe('what is left of files that were being written', () => {
       console.log('written');
       setInterval(() => undefined, 1000);
     })`;
-    const writer = spawn(process.execPath, ['--import', 'tsx', '--eval', script], {
-      cwd: PACKAGE_ROOT,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const ended = once(writer, 'exit');
+    const writer = await evaluated(script);
     try {
-      await once(writer.stdout, 'data');
       expect(await prune()).toEqual([]);
     } finally {
-      writer.kill('SIGKILL');
-      await ended;
+      await killed(writer);
     }
     const removed = await prune();
     expect(removed.map(({ kind, sizeBytes }) => `${kind} ${sizeBytes}`)).toEqual(paths.map(() => 'temporary-file 4'));

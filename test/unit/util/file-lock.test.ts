@@ -1,10 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { getEventListeners, once } from 'node:events';
+import type { ChildProcess } from 'node:child_process';
+import { getEventListeners } from 'node:events';
 import { mkdir, readdir, readlink, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { lockFile, tryLockFile } from '../../../ts/util/file-lock.js';
 import { PACKAGE_ROOT } from '../../../ts/util/package-root.js';
+import { evaluated, killed } from '../../support/evaluated.js';
 import { until } from '../../support/leftovers.js';
 import { scratchDirectory } from '../../support/scratch.js';
 
@@ -18,18 +19,7 @@ async function holderOf(path: string): Promise<ChildProcess> {
     console.log('held');
     setInterval(() => undefined, 1000);
   })`;
-  const holder = spawn(process.execPath, ['--import', 'tsx', '--eval', script], {
-    cwd: PACKAGE_ROOT,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  await once(holder.stdout as NodeJS.ReadableStream, 'data');
-  return holder;
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  const closed = once(child, 'exit');
-  child.kill('SIGKILL');
-  await closed;
+  return await evaluated(script);
 }
 
 /** How many processes have the lock's file open, our own aside: flock(1) has it as its third. */
@@ -69,7 +59,7 @@ describe('lockFile', () => {
       await waits(scratch.file('lock'));
       expect(held).toBe(false);
     } finally {
-      await kill(holder);
+      await killed(holder);
     }
     await using _lock = await locking;
     expect(held).toBe(true);
@@ -133,7 +123,7 @@ describe('lockFile', () => {
     await using scratch = await scratchDirectory();
     const holder = await holderOf(scratch.file('lock'));
     expect(await tryLockFile(scratch.file('lock'))).toBeUndefined();
-    await kill(holder);
+    await killed(holder);
     const lock = await tryLockFile(scratch.file('lock'));
     await lock?.remove();
     expect(await readdir(scratch.path)).toEqual([]);

@@ -8,7 +8,7 @@ import { type ScratchDirectory, scratchDirectory } from '../../support/scratch.j
 const isHeld = ({ owner }: Holder) => isAlive(owner);
 
 async function holder(id: string, startTime?: string): Promise<Holder> {
-  const owner = await currentProcess();
+  const owner = currentProcess();
   return { id, runtimeDir: `/run/x/${id}`, owner: startTime === undefined ? owner : { ...owner, startTime } };
 }
 

@@ -13,10 +13,10 @@ describe('processIdentity', () => {
     expect(identity).toEqual({
       pid: process.pid,
       startTime: expect.stringMatching(/^\d+$/),
-      bootId: await currentBootId(),
+      bootId: currentBootId(),
     });
     expect(await isAlive(identity ?? never())).toBe(true);
-    expect(isActiveSync(identity ?? never(), await currentBootId())).toBe(true);
+    expect(isActiveSync(identity ?? never(), currentBootId())).toBe(true);
   });
 
   test('of a process with a name that looks like the end of its name', async () => {

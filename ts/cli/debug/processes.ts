@@ -41,7 +41,7 @@ async function identitiesOf({ record, keeper }: Subject): Promise<Record<string,
   if (typeof keeper === 'string') {
     return owner; // neither the record nor a keeper names any
   }
-  const bootId = await currentBootId();
+  const bootId = currentBootId();
   return {
     ...owner,
     keeper: { pid: keeper.keeperPid, startTime: keeper.keeperStartTime, bootId },

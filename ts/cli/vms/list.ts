@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { defaultRuntimeDir } from '../../config/directories.js';
 import { isValidVmId } from '../../config/ids.js';
 import { readBoundedTextSync } from '../../util/bounded-file.js';
-import { currentBootIdSync, isActiveSync } from '../../util/process-identity.js';
+import { currentBootId, isActiveSync } from '../../util/process-identity.js';
 import { KEEPER_LOST, type VmmExit } from '../../vmm/exit.js';
 import { glanceAtRecord, type RecordGlance } from '../../vmm/registry/glance.js';
 import type { UnreadableEntry } from '../../vmm/registry/scan.js';
@@ -39,7 +39,7 @@ const MAX_EXIT_BYTES = 4096;
  * longer than all the rest. That is also why every call here waits in line: each is shorter than its way to another thread.
  */
 export function listVms(runtimeRoot: string = defaultRuntimeDir()): VmList {
-  const bootId = currentBootIdSync();
+  const bootId = currentBootId();
   const entries = directoriesIn(runtimeRoot).map((id) => look(id, join(runtimeRoot, id), bootId));
   const present = entries.filter((entry) => entry !== undefined);
   const vms = present.filter((entry) => 'record' in entry);
@@ -63,7 +63,7 @@ function directoriesIn(runtimeRoot: string): string[] {
 export function look(
   id: string,
   runtimeDir: string,
-  bootId: string = currentBootIdSync(),
+  bootId: string = currentBootId(),
 ): ListedVm | UnreadableEntry | undefined {
   let record: RecordGlance;
   try {

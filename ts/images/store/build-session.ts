@@ -47,7 +47,7 @@ export class BuildSession implements AsyncDisposable {
 
   /** Under the store's lock: who takes from the store knows of the build, or is through before it looks for what is there. */
   static async open(root: string, key: string, blobs: Blobs): Promise<BuildSession> {
-    const { pid, startTime, bootId } = await currentProcess();
+    const { pid, startTime, bootId } = currentProcess();
     const unique = `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`;
     const folder = join(buildsFolder(root), `${key}.${pid}-${startTime}-${bootId.slice(0, 8)}-${unique}`);
     await ensurePrivateDirectory(buildsFolder(root));

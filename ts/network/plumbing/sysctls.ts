@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SmartVMError } from '../../errors.js';
 import { writeFileAtomic } from '../../util/atomic-file.js';
-import { currentBootIdSync } from '../../util/process-identity.js';
+import { currentBootId } from '../../util/process-identity.js';
 import { hostFolders, readJson } from '../host-state.js';
 
 /** What the kernel was told before: by path below /proc/sys/net. */
@@ -34,7 +34,7 @@ export async function enableForwarding({ ipv6, via }: { ipv6: boolean; via?: str
   const path = hostFolders().sysctls;
   const known = beforeOf(path);
   const values = { ...Object.fromEntries(wanted.map(({ name, before }) => [name, before])), ...known?.values };
-  await writeFileAtomic(path, JSON.stringify({ bootId: currentBootIdSync(), values } satisfies Before));
+  await writeFileAtomic(path, JSON.stringify({ bootId: currentBootId(), values } satisfies Before));
   for (const { name, after } of wanted) {
     write(name, after);
   }
@@ -83,7 +83,7 @@ function reversePathChanges(via: string): Change[] {
 
 function beforeOf(path: string): Before | undefined {
   const before = readJson<Before>(path);
-  return before?.bootId === currentBootIdSync() ? before : undefined;
+  return before?.bootId === currentBootId() ? before : undefined;
 }
 
 /** Undefined for an interface that has gone, and for IPv6 where the kernel has none. */

@@ -61,7 +61,7 @@ export class HostCapacity {
     vm: Pick<Holder, 'id' | 'runtimeDir'>,
     demand: () => Promise<Amounts>,
   ): (wait: QueueOptions) => Promise<Release> {
-    return async (wait) => await this.reserve(await demand(), { ...vm, owner: await currentProcess() }, wait);
+    return async (wait) => await this.reserve(await demand(), { ...vm, owner: currentProcess() }, wait);
   }
 
   /**

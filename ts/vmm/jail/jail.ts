@@ -93,7 +93,7 @@ class Jail {
     const { uid, release } = await leaseUid({
       leaseDir: await openLeaseDirectory('uid'),
       range: this.#options.uidRange ?? DEFAULT_UID_RANGE,
-      holder: { id, runtimeDir, owner: await currentProcess() },
+      holder: { id, runtimeDir, owner: currentProcess() },
       signal,
     });
     this.#cleanup.push('uid', release);

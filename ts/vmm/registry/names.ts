@@ -21,7 +21,7 @@ export function nameClaimerFor(
     return undefined;
   }
   return async (signal) => {
-    const lease = await claimName(name, { ...vm, owner: await currentProcess() }, signal);
+    const lease = await claimName(name, { ...vm, owner: currentProcess() }, signal);
     return () => lease.release();
   };
 }

@@ -15,7 +15,7 @@ type Passing = 'new' | 'gone';
 const NAME = /^\.(?:new|gone)-(\d+)-(\d+)-[0-9a-f]+$/;
 
 async function passingName(kind: Passing): Promise<string> {
-  const { pid, startTime } = await currentProcess();
+  const { pid, startTime } = currentProcess();
   return `.${kind}-${pid}-${startTime}-${randomBytes(4).toString('hex')}`;
 }
 

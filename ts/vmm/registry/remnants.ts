@@ -52,7 +52,7 @@ function directoryOf(runtimeDir: string, stays: boolean): Remnant {
 async function holdingsOf(runtimeDir: string, record: VmRecord): Promise<Remnant[]> {
   const { id, owner, journal } = record;
   const holder = { id, runtimeDir, owner };
-  const sameBoot = owner.bootId === (await currentBootId());
+  const sameBoot = owner.bootId === currentBootId();
   const processes = sameBoot ? await processesLeft(record, holder) : [];
   const sockets = journal.sockets.map((path) => socketOf(path, processes.length > 0));
   return [

@@ -12,7 +12,7 @@ const POLL_MS = 10;
 
 /** Whether a VM lives, by the identities of processes and the kernel's word on its keeper's socket; never by a file's age. */
 export async function standingOf(runtimeDir: string, record: VmRecord): Promise<Standing> {
-  if (record.owner.bootId !== (await currentBootId())) {
+  if (record.owner.bootId !== currentBootId()) {
     return 'dead'; // nothing outlives a reboot but files
   }
   if (!record.detached && (await isAlive(record.owner))) {

@@ -7,7 +7,7 @@ import { halfEnded } from '../../../support/half-ended.js';
 import { sampleRecord } from '../../../support/record.js';
 import { type ScratchDirectory, scratchDirectory } from '../../../support/scratch.js';
 
-const alive = await currentProcess();
+const alive = currentProcess();
 const dead = { ...alive, startTime: '1' };
 let scratch: ScratchDirectory;
 

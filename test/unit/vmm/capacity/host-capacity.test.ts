@@ -19,12 +19,12 @@ function capacityOf(scratch: ScratchDirectory, mib = 10): HostCapacity {
 }
 
 async function holder(scratch: ScratchDirectory, id: string): Promise<Holder> {
-  return { id, runtimeDir: scratch.file(id), owner: await currentProcess() };
+  return { id, runtimeDir: scratch.file(id), owner: currentProcess() };
 }
 
 /** The reservation of a program that is dead by now. */
 async function plant(scratch: ScratchDirectory, id: string, mib: number, part: Partial<Holder['owner']> = {}) {
-  const owner = { ...(await currentProcess()), startTime: '1', ...part };
+  const owner = { ...currentProcess(), startTime: '1', ...part };
   const directory = await openLeaseDirectory('capacity', scratch.path);
   const ticket = process.hrtime.bigint();
   const content = JSON.stringify({ id, runtimeDir: scratch.file(id), owner });

@@ -11,7 +11,7 @@ import { type ScratchDirectory, scratchDirectory } from '../../../support/scratc
 const FIRST = 1_899_990_000;
 
 async function holder(id: string): Promise<Holder> {
-  return { id, runtimeDir: `/nonexistent/${id}`, owner: await currentProcess() };
+  return { id, runtimeDir: `/nonexistent/${id}`, owner: currentProcess() };
 }
 
 async function lease(scratch: ScratchDirectory, count: number) {

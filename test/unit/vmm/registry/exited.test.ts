@@ -23,7 +23,7 @@ beforeEach(async () => {
   scratch = await scratchDirectory();
   vi.stubEnv('SMARTVM_RUNTIME_DIR', scratch.file('run'));
   await mkdir(scratch.file('run'), { mode: 0o700 });
-  owner = { ...(await currentProcess()), pid: 1, startTime: '999999999999' };
+  owner = { ...currentProcess(), pid: 1, startTime: '999999999999' };
 });
 
 afterEach(async () => {
@@ -92,7 +92,7 @@ describe('a VM that has outlived its program and has ended by itself', () => {
   test('is removed whole by prune, which says so, and what others have by now of what it had stays', async () => {
     const path = await plant('vm-1');
     await sweepRun();
-    const next = { id: 'vm-2', runtimeDir: scratch.file('run/vm-2'), owner: await currentProcess() };
+    const next = { id: 'vm-2', runtimeDir: scratch.file('run/vm-2'), owner: currentProcess() };
     await writeHolder(join(await openLeaseDirectory('uid'), String(UID)), next);
     const directory = { kind: 'directory', name: path };
     const expected = { vms: [{ id: 'vm-1', path, exited: true, things: [directory] }], others: [], unreadable: [] };

@@ -39,7 +39,7 @@ const leases = async () => (await readdir(scratch.file('run/.leases/name'))).fil
 
 /** A program that is no more. */
 async function deadOwner(): Promise<VmRecord['owner']> {
-  return { ...(await currentProcess()), pid: 1, startTime: '999999999999' };
+  return { ...currentProcess(), pid: 1, startTime: '999999999999' };
 }
 
 describe('the name of a VM', () => {

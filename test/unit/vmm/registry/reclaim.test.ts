@@ -25,7 +25,7 @@ beforeEach(async () => {
   scratch = await scratchDirectory();
   vi.stubEnv('SMARTVM_RUNTIME_DIR', scratch.file('run'));
   await mkdir(scratch.file('run'), { mode: 0o700 });
-  owner = { ...DEAD, bootId: (await currentProcess()).bootId };
+  owner = { ...DEAD, bootId: currentProcess().bootId };
 });
 
 afterEach(async () => {
@@ -125,7 +125,7 @@ describe('reclaiming a dead VM', () => {
   test('gives its leases back, and nobody else’s', async () => {
     const directory = await openLeaseDirectory('uid');
     const runtimeDir = await plant('vm-1', { journal: { ...EMPTY_JOURNAL, uid: 1_900_000_001 } });
-    const alive = { id: 'vm-1', runtimeDir, owner: await currentProcess() };
+    const alive = { id: 'vm-1', runtimeDir, owner: currentProcess() };
     await writeHolder(join(directory, '1900000001'), { ...alive, owner });
     await writeHolder(join(directory, '1900000002'), alive);
     await writeHolder(join(directory, '1900000003'), { ...alive, id: 'gone', runtimeDir: '/nowhere/gone', owner });
@@ -176,7 +176,7 @@ describe('pruning', () => {
     await writeFile(join(await plant('newer'), 'vm.json'), '{"version":7}');
     await mkdir(scratch.file('run', 'missing'));
     await plant('dead');
-    await plant('alive', { owner: await currentProcess() });
+    await plant('alive', { owner: currentProcess() });
     const { vms, unreadable } = await pruneRun();
     expect(vms.map(({ id }) => id)).toEqual(['dead']);
     expect(Object.fromEntries(unreadable.map(({ id, problem }) => [id, problem]))).toEqual({
@@ -188,7 +188,7 @@ describe('pruning', () => {
   });
 
   test('removes folders half made or half removed by programs that are dead', async () => {
-    const { pid, startTime } = await currentProcess();
+    const { pid, startTime } = currentProcess();
     const names = [
       '.new-1-99999-ab',
       '.gone-1-99999-ab',
