@@ -8,6 +8,7 @@ import { type ImageManifest, makeManifest } from '../../../ts/images/store/manif
 import { holdBlobs, noteRuntimeDir } from '../../../ts/images/store/uses.js';
 import { currentProcess } from '../../../ts/util/process-identity.js';
 import { run } from '../../../ts/util/run.js';
+import { halfEnded } from '../../support/half-ended.js';
 import { type ScratchDirectory, scratchDirectory } from '../../support/scratch.js';
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
@@ -201,14 +202,20 @@ describe('ImageStore.remove and collect', () => {
     expect(await blobNames(scratch)).toEqual([]);
   });
 
-  it('take nothing of a build under way, and the folders of dead builds', async () => {
+  it('take nothing of a build under way, and the folders of dead builds and of those that are being killed', async () => {
     await using scratch = await scratchDirectory();
     const store = await openStore(scratch);
     await using session = await store.openSession('x');
     const blob = await session.putBytes(Buffer.from('made so far'));
     await mkdir(scratch.file('s', 'building', 'y.999999-1-abcd-x', 'work'), { recursive: true });
-    expect(await store.collect({ dryRun: true })).toMatchObject([{ kind: 'image-build' }]);
-    expect(await store.collect()).toMatchObject([{ kind: 'image-build' }]);
+    await using killed = await halfEnded();
+    const { pid, startTime, bootId } = killed.identity;
+    await mkdir(scratch.file('s', 'building', `z.${pid}-${startTime}-${bootId.slice(0, 8)}-x`, 'work'), {
+      recursive: true,
+    });
+    const dead = [{ kind: 'image-build' }, { kind: 'image-build' }];
+    expect(await store.collect({ dryRun: true })).toMatchObject(dead);
+    expect(await store.collect()).toMatchObject(dead);
     expect(await blobNames(scratch)).toEqual([blob.sha256]);
     expect(await readdir(scratch.file('s', 'building'))).toHaveLength(1);
   });

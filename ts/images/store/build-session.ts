@@ -6,7 +6,7 @@ import { throwIfCanceled } from '../../util/deadline.js';
 import { lockFile } from '../../util/file-lock.js';
 import { HashedWriter } from '../../util/hashed-file.js';
 import { ensurePrivateDirectory } from '../../util/private-directory.js';
-import { currentProcess, processIdentity } from '../../util/process-identity.js';
+import { currentBootId, currentProcess, isActiveSync } from '../../util/process-identity.js';
 import { recordFile, sealFile } from '../../util/verified-file.js';
 import { removeBuild } from '../build-sandbox.js';
 import type { BlobRef, Blobs } from './blobs.js';
@@ -148,9 +148,7 @@ export class BuildSession implements AsyncDisposable {
 
 /** The folders of builds whose programs are dead. */
 export async function abandonedBuilds(root: string): Promise<string[]> {
-  const folders = await buildFolders(root);
-  const alive = await Promise.all(folders.map(builderLives));
-  return folders.filter((_folder, index) => !alive[index]);
+  return (await buildFolders(root)).filter((folder) => !builderLives(folder));
 }
 
 /** Whether a program is making an image, these builds aside. */
@@ -169,10 +167,11 @@ async function buildFolders(root: string): Promise<string[]> {
   return (await readdir(buildsFolder(root)).catch(() => [])).map((name) => join(buildsFolder(root), name));
 }
 
-async function builderLives(folder: string): Promise<boolean> {
-  const [, pid, startTime, rest = ''] = FOLDER.exec(basename(folder)) ?? [];
-  const identity = await processIdentity(Number(pid));
-  return identity !== undefined && identity.startTime === startTime && rest.startsWith(identity.bootId.slice(0, 8));
+/** A program whose lock the kernel has given to us may be ending for moments yet: it is dead, for it cannot write any more. */
+function builderLives(folder: string): boolean {
+  const [, pid, startTime = '', rest = ''] = FOLDER.exec(basename(folder)) ?? [];
+  const bootId = currentBootId();
+  return rest.startsWith(bootId.slice(0, 8)) && isActiveSync({ pid: Number(pid), startTime, bootId }, bootId);
 }
 
 function buildsFolder(root: string): string {
