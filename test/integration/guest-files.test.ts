@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { link, lstat, mkdir, open, readFile, readlink, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
@@ -45,7 +45,9 @@ describe('the files of a guest', () => {
     await vm.files.symlink('made/some.txt', '/srv/link');
     const bytes = randomBytes(3 * MIB + 17);
     await vm.files.write('/srv/link', bytes);
-    expect(await shell(`stat -c '%a %u %g %s' ${path}; readlink /srv/link`)).toBe(`640 7 8 ${bytes.length}\nmade/some.txt`);
+    expect(await shell(`stat -c '%a %u %g %s' ${path}; readlink /srv/link`)).toBe(
+      `640 7 8 ${bytes.length}\nmade/some.txt`,
+    );
     expect((await vm.files.read(path)).equals(bytes)).toBe(true);
     expect((await buffer(vm.files.readStream(path))).equals(bytes)).toBe(true);
     await expect(vm.files.read(path, { maxBytes: MIB })).rejects.toMatchObject({ code: 'GUEST_FILE_LIMIT' });
@@ -57,7 +59,9 @@ describe('the files of a guest', () => {
     expect((await vm.files.stat(path)).size).toBe(bytes.length);
     // What was written of it goes when the guest has seen the end of the stream.
     await vm.files.write('/proc/sys/kernel/hostname', 'renamed', { atomic: false });
-    expect(await shell('uname -n; while ls -A /srv/made | grep -q smartvm; do :; done; ls -A /srv/made')).toBe('renamed\nsome.txt');
+    expect(await shell('uname -n; while ls -A /srv/made | grep -q smartvm; do :; done; ls -A /srv/made')).toBe(
+      'renamed\nsome.txt',
+    );
     expect(Number(await vm.files.readText('/proc/self/stat').then((text) => text.length))).toBeGreaterThan(0);
     await expect(vm.files.read('/dev/zero')).rejects.toMatchObject(failed('EINVAL'));
     await expect(vm.files.read('/srv')).rejects.toMatchObject(failed('EISDIR'));
@@ -122,15 +126,15 @@ describe('the files of a guest', () => {
     expect(sentTree).toMatchObject({ entries: 10, skipped: [{ path: 'pipe', errno: 'ENOTSUP' }] });
     expect(sentTree.bytes).toBeLessThan(3 * MIB);
     expect(seen).toContain('closed/deep/run');
-    expect(await shell("cd /srv/t && stat -c '%a %Y' closed/deep/run closed && readlink closed/away && stat -c %h big")).toBe(
-      '755 1234567890\n755 1000000000\n../../outside\n2',
-    );
+    expect(
+      await shell("cd /srv/t && stat -c '%a %Y' closed/deep/run closed && readlink closed/away && stat -c %h big"),
+    ).toBe('755 1234567890\n755 1000000000\n../../outside\n2');
     expect(Number(await shell('du -k /srv/t/sparse | cut -f1'))).toBeLessThan(1024);
     await shell('cd /srv/t && chmod 4755 closed/deep/run && mkfifo fifo');
     const back = scratch.file('back/tree');
     const got = await vm.files.download('/srv/t', back, { parents: true });
     expect(got.skipped).toEqual([{ path: 'fifo', errno: 'ENOTSUP' }]);
-    expect(got.bytes).toBe(sentTree.bytes - 64 * 1024 + got.bytes - (sentTree.bytes - 64 * 1024));
+    expect(got.bytes).toBeLessThan(3 * MIB);
     execFileSync('diff', ['-r', '--no-dereference', '-x', 'pipe', tree, back]);
     expect((await lstat(`${back}/closed/deep/run`)).mode & 0o7777).toBe(0o755);
     expect((await stat(`${back}/closed/deep/run`)).mtimeMs).toBe(1234567890500);
@@ -146,7 +150,9 @@ describe('the files of a guest', () => {
       code: 'GUEST_FILE_LIMIT',
     });
     await expect(stat(scratch.file('small'))).rejects.toMatchObject({ code: 'ENOENT' });
-    await expect(vm.files.upload(scratch.file('none'), '/srv/none')).rejects.toMatchObject({ code: 'HOST_FILE_FAILED' });
+    await expect(vm.files.upload(scratch.file('none'), '/srv/none')).rejects.toMatchObject({
+      code: 'HOST_FILE_FAILED',
+    });
     await vm.files.remove('/srv/t', { recursive: true });
   });
 
@@ -197,7 +203,9 @@ describe('the files of a guest', () => {
         seen.push(change);
       }
     })();
-    await shell('cd /srv/watched && mkdir -p a/b && echo x > a/b/f && mv a/b/f old/g && chmod 600 old/g && rm old/g && rm -r /srv/watched');
+    await shell(
+      'cd /srv/watched && mkdir -p a/b && echo x > a/b/f && mv a/b/f old/g && chmod 600 old/g && rm old/g && rm -r /srv/watched',
+    );
     await loop; // the directory itself has gone
     const kindsOf = (path: string) => seen.filter((change) => change.path === path).map(({ kind }) => kind);
     expect(kindsOf('/srv/watched/a')[0]).toBe('create');
@@ -216,13 +224,20 @@ describe('the files of a guest', () => {
 
   it('is smartvm cp too', async () => {
     await writeFile(scratch.file('note'), 'hello');
-    const cp = (...args: string[]) => cli(['cp', ...args], { env: { SMARTVM_RUNTIME_DIR: bench.runtimeDir } });
-    expect(await cp(scratch.file('note'), 'files:/srv')).toMatchObject({ exitCode: 0, stdout: '' });
+    await mkdir(scratch.file('folder'));
+    const cp = async (...args: string[]) => await cli(bench.runtimeDir, 'cp', ...args).end();
+    const done = { exitCode: 0, stdout: '', stderr: '' };
+    expect(await cp(scratch.file('note'), 'files:srv')).toEqual(done);
     expect(await vm.files.readText('/srv/note')).toBe('hello');
-    expect(await cp('files:/srv/note', scratch.file('again'))).toMatchObject({ exitCode: 0 });
-    expect(await readFile(scratch.file('again'), 'utf8')).toBe('hello');
+    await shell('mkdir /srv/tree && cp /srv/note "/srv/tree/a b" && mkfifo /srv/tree/pipe');
+    const { exitCode, stderr } = await cp('files:/srv/tree', scratch.file('folder'));
+    expect([exitCode, stderr]).toEqual([0, expect.stringContaining('left out pipe: ENOTSUP')]);
+    expect(await readFile(scratch.file('folder/tree/a b'), 'utf8')).toBe('hello');
+    expect(await cp(`${scratch.file('folder')}/.`, 'files:/srv/made/by/cp')).toMatchObject({ exitCode: 125 });
+    expect(await cp('-p', `${scratch.file('folder')}/.`, 'files:/srv/made/by/cp')).toEqual(done);
+    expect(await vm.files.readText('/srv/made/by/cp/tree/a b')).toBe('hello');
     const lost = await cp('files:/srv/no-such', scratch.file('again'));
-    expect([lost.exitCode, lost.stderr]).toEqual([1, expect.stringContaining('GUEST_FILE_FAILED')]);
-    expect(await cp('a', 'b')).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('VM:PATH') });
+    expect([lost.exitCode, lost.stderr]).toEqual([125, expect.stringContaining('GUEST_FILE_FAILED')]);
+    expect(await cp('a', './b:c')).toMatchObject({ exitCode: 125, stderr: expect.stringContaining('VM:PATH') });
   });
 });

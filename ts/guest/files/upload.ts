@@ -12,6 +12,7 @@ const READ_AHEAD = 16;
 /** Of zeros at least so many are a hole, in a file that has holes. */
 const HOLE_BYTES = 64 * 1024;
 const ZEROS = Buffer.alloc(HOLE_BYTES);
+const SPARSE_READ_BYTES = 1024 * 1024;
 const BLOCK_BYTES = 512;
 const SLASH = Buffer.from('/');
 
@@ -144,8 +145,11 @@ export class Upload {
 
   /** Up to the size that it had: a log goes on while it is read. Files of /proc say that they are empty. */
   async #sendContent(file: FileHandle, name: Buffer, { size, blocks }: BigIntStats): Promise<void> {
+    if (Number(blocks) * BLOCK_BYTES < Number(size)) {
+      await this.#sendSparse(file, name, Number(size));
+      return;
+    }
     const limit = size === 0n ? Number.POSITIVE_INFINITY : Number(size);
-    const isSparse = Number(blocks) * BLOCK_BYTES < Number(size);
     for (let at = 0; at < limit && !this.#to.isOver; ) {
       // Each block is one of its own: it waits in the writer.
       const buffer = Buffer.allocUnsafe(Math.min(MAX_RECORD_BYTES, limit - at));
@@ -154,28 +158,35 @@ export class Upload {
         return;
       }
       at += bytesRead;
-      const block = buffer.subarray(0, bytesRead);
-      if (isSparse) {
-        await this.#sendPieces(block, name, Number(size));
-      } else {
-        await this.#data(block, name, Number(size));
-      }
+      await this.#data(buffer.subarray(0, bytesRead), name, Number(size));
     }
   }
 
-  async #sendPieces(block: Buffer, name: Buffer, size: number): Promise<void> {
+  /** Node.js cannot ask where the holes are: they are found by their zeros. */
+  async #sendSparse(file: FileHandle, name: Buffer, size: number): Promise<void> {
+    const buffer = Buffer.allocUnsafe(SPARSE_READ_BYTES);
     let hole = 0;
-    for (let start = 0; start < block.length; start += HOLE_BYTES) {
-      const piece = block.subarray(start, start + HOLE_BYTES);
-      if (piece.equals(ZEROS.subarray(0, piece.length))) {
-        hole += piece.length;
-        continue;
-      }
+    const sendHole = async () => {
       hole > 0 && (await this.#to.writeHole(hole));
       hole = 0;
-      await this.#data(piece, name, size);
+    };
+    for (let at = 0; at < size && !this.#to.isOver; ) {
+      const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, size - at), at);
+      if (bytesRead === 0) {
+        break;
+      }
+      at += bytesRead;
+      for (let start = 0; start < bytesRead; start += HOLE_BYTES) {
+        const piece = buffer.subarray(start, Math.min(start + HOLE_BYTES, bytesRead));
+        if (piece.equals(ZEROS.subarray(0, piece.length))) {
+          hole += piece.length;
+        } else {
+          await sendHole();
+          await this.#data(Buffer.from(piece), name, size);
+        }
+      }
     }
-    hole > 0 && (await this.#to.writeHole(hole));
+    await sendHole();
   }
 
   async #data(block: Buffer, name: Buffer, size: number): Promise<void> {
