@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -102,8 +103,18 @@ func (t *receiver) take(e entry, in *decoder) error {
 }
 
 func (t *receiver) takeFile(path string, e entry, in *decoder) error {
+	if string(e.Path) != "." {
+		// In a tree most files are new, and what is cut off is removed: the way over another name is for those that replace one.
+		err := createFile(path, e, in)
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	if t.request.Append || t.request.InPlace {
+		return t.writeInPlace(path, e, in)
+	}
 	old, err := os.Stat(path)
-	if t.request.Append || t.request.InPlace || err == nil && !old.Mode().IsRegular() && !old.IsDir() {
+	if t.request.Follow && err == nil && !old.Mode().IsRegular() && !old.IsDir() {
 		return t.writeInPlace(path, e, in)
 	}
 	if err == nil && t.request.Follow {
@@ -111,19 +122,28 @@ func (t *receiver) takeFile(path string, e entry, in *decoder) error {
 		uid, gid := int(f.UID), int(f.GID)
 		e.Mode, e.UID, e.GID = orElse(e.Mode, &f.Mode), orElse(e.UID, &uid), orElse(e.GID, &gid)
 	}
-	return replace(path, func(temporary string) error {
-		file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		if err := receiveContent(file, in, true); err != nil {
-			return err
-		}
+	return replace(path, func(temporary string) error { return createFile(temporary, e, in) })
+}
+
+// createFile makes a file that is not there. ErrExist says that nothing was read of the stream.
+func createFile(path string, e entry, in *decoder) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return pathError("open", path, err)
+	}
+	// Not by os.OpenFile, which asks the kernel several times more what it has opened.
+	file := os.NewFile(uintptr(fd), path)
+	err = receiveContent(file, in, true)
+	file.Close()
+	if err == nil {
 		mode := uint32(plainFileMode)
 		e.Mode = orElse(e.Mode, &mode)
-		return apply(temporary, e)
-	})
+		err = apply(path, e)
+	}
+	if err != nil {
+		os.Remove(path)
+	}
+	return err
 }
 
 // writeInPlace is for what must stay the file that it is: a log, a device, a mount.

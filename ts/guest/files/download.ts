@@ -1,31 +1,15 @@
-import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import {
-  chmod,
-  type FileHandle,
-  link,
-  lstat,
-  lutimes,
-  mkdir,
-  open,
-  rename,
-  rm,
-  stat,
-  symlink,
-  utimes,
-} from 'node:fs/promises';
+import { chmod, link, lstat, lutimes, mkdir, stat, symlink, utimes } from 'node:fs/promises';
 import { integer, object, oneOf, rule } from '../../config/validation/checks.js';
 import { SmartVMError } from '../../errors.js';
 import { base64, nanoseconds, parsed, refused } from './answers.js';
 import { isErrno } from './call.js';
 import { hostFailure } from './host-file.js';
+import { HOST_MODE, IncomingFile, replace, timesOf } from './incoming-file.js';
 import { bytesOf } from './path.js';
 import { RECORD, type RecordReader, type WireEntry } from './records.js';
 import type { SkippedEntry, TransferProgress, TransferResult } from './types.js';
 
-/** What a guest says of setuid and setgid is not for a host's files. */
-const HOST_MODE = 0o777;
-const NS_PER_S = 1e9;
+const FINISHED_AT_ONCE = 16;
 const SLASH = Buffer.from('/');
 
 const id = integer(0, 2 ** 32 - 1);
@@ -66,6 +50,8 @@ export class Download {
   /** Their times and modes are set at the end: what is made in them changes the one, and the other may forbid it. */
   readonly #made: { readonly path: Buffer; readonly entry: WireEntry }[] = [];
   readonly #skipped: SkippedEntry[] = [];
+  readonly #finishing = new Set<Promise<void>>();
+  #failure: SmartVMError | undefined;
   #entries = 0;
   #bytes = 0;
 
@@ -83,6 +69,14 @@ export class Download {
 
   /** Undefined when the stream ended before its end. @throws SmartVMError GUEST_FILE_REFUSED, GUEST_FILE_LIMIT, HOST_FILE_FAILED */
   async take(): Promise<TransferResult | undefined> {
+    try {
+      return await this.#takeAll();
+    } finally {
+      await Promise.all(this.#finishing);
+    }
+  }
+
+  async #takeAll(): Promise<TransferResult | undefined> {
     for (;;) {
       const record = await this.#from.next();
       if (!record) {
@@ -90,6 +84,7 @@ export class Download {
       }
       const { kind, payload } = record;
       if (kind === RECORD.end) {
+        await this.#settled();
         await this.#finishDirectories();
         return { entries: this.#entries, bytes: this.#bytes, skipped: this.#skipped };
       }
@@ -126,6 +121,7 @@ export class Download {
           return true;
         case 'hardlink': {
           const target = this.#pathOf(Buffer.from(entry.target ?? '', 'base64'));
+          await this.#settled();
           await replace(path, (temporary) => link(target, temporary));
           return true;
         }
@@ -180,42 +176,61 @@ export class Download {
   }
 
   /** False when the stream ended in the middle. */
-  async #takeFile(name: Buffer, path: Buffer, { mode = 0o644, mtimeNs, size = 0 }: WireEntry): Promise<boolean> {
-    let isWhole = false;
-    await replace(path, async (temporary) => {
-      const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-      await using file = await open(temporary, flags, 0o600);
-      isWhole = await this.#takeContent(file, name, size);
-      await file.chmod(mode & HOST_MODE);
-      await file.utimes(...timesOf(mtimeNs));
-      return isWhole;
-    });
-    return isWhole;
+  async #takeFile(name: Buffer, path: Buffer, entry: WireEntry): Promise<boolean> {
+    const file = new IncomingFile(path, entry);
+    try {
+      for (;;) {
+        const record = await this.#from.next();
+        if (!record) {
+          await file.abandon();
+          return false;
+        }
+        const { kind, payload } = record;
+        if (kind === RECORD.finish) {
+          break;
+        } else if (kind === RECORD.data && payload.length > 0) {
+          this.#countBytes(payload.length);
+          await file.write(payload);
+          this.#tell(name, entry.size ?? 0);
+        } else if (kind === RECORD.hole && payload.length === 8) {
+          file.skip(lengthOf(payload, file.length));
+        } else {
+          throw refused('a part of a file that is none');
+        }
+      }
+    } catch (error) {
+      await file.abandon();
+      throw error;
+    }
+    await this.#finish(file, path);
+    return true;
   }
 
-  async #takeContent(file: FileHandle, name: Buffer, size: number): Promise<boolean> {
-    let [at, written] = [0, 0];
-    for (;;) {
-      const record = await this.#from.next();
-      if (!record) {
-        return false;
-      }
-      const { kind, payload } = record;
-      if (kind === RECORD.finish) {
-        at > written && (await file.truncate(at));
-        return true;
-      }
-      if (kind === RECORD.data && payload.length > 0) {
-        this.#countBytes(payload.length);
-        await writeAt(file, payload, at);
-        at += payload.length;
-        written = at;
-        this.#tell(name, size);
-      } else if (kind === RECORD.hole && payload.length === 8) {
-        at += lengthOf(payload, at);
-      } else {
-        throw refused('a part of a file that is none');
-      }
+  /** Files are finished some at a time, while the next ones come. The first failure of one ends the download. */
+  async #finish(file: IncomingFile, path: Buffer): Promise<void> {
+    const finishing = file.finish().then(
+      () => {
+        this.#finishing.delete(finishing);
+      },
+      (error) => {
+        this.#failure ??= hostFailure(error, path);
+        this.#finishing.delete(finishing);
+      },
+    );
+    this.#finishing.add(finishing);
+    if (this.#finishing.size >= FINISHED_AT_ONCE) {
+      await Promise.race(this.#finishing);
+    }
+    if (this.#failure) {
+      throw this.#failure;
+    }
+  }
+
+  /** Waits until all that was taken is in its place. */
+  async #settled(): Promise<void> {
+    await Promise.all(this.#finishing);
+    if (this.#failure) {
+      throw this.#failure;
     }
   }
 
@@ -249,31 +264,4 @@ function lengthOf(payload: Buffer, at: number): number {
     throw refused('a hole that none can be');
   }
   return length;
-}
-
-async function writeAt(file: FileHandle, bytes: Buffer, at: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
-  }
-}
-
-/** Has something made beside its place, and puts it there unless it is not whole. What fails leaves nothing. */
-async function replace(path: Buffer, create: (temporary: Buffer) => Promise<unknown>): Promise<void> {
-  const directory = path.subarray(0, path.lastIndexOf(0x2f) + 1);
-  const temporary = Buffer.concat([directory, Buffer.from(`.smartvm-${randomBytes(8).toString('hex')}`)]);
-  try {
-    if ((await create(temporary)) !== false) {
-      await rename(temporary, path);
-      return;
-    }
-    await rm(temporary, { force: true });
-  } catch (error) {
-    await rm(temporary, { force: true }).catch(() => undefined);
-    throw error;
-  }
-}
-
-function timesOf(mtimeNs: string | undefined): [atime: Date, mtime: number | Date] {
-  const now = new Date();
-  return [now, mtimeNs === undefined ? now : Number(mtimeNs) / NS_PER_S];
 }

@@ -102,7 +102,7 @@ export class Upload {
     try {
       const stats = await lstat(path, { bigint: true });
       const isSmall = stats.isFile() && stats.nlink === 1n && stats.size <= SMALL_BYTES;
-      return { path, name, stats, content: isSmall ? await contentOf(path) : undefined };
+      return { path, name, stats, content: isSmall ? await contentOf(path, Number(stats.size)) : undefined };
     } catch (error) {
       this.#skip(name, (error as NodeJS.ErrnoException).code ?? 'EIO');
       return undefined;
@@ -215,19 +215,10 @@ export class Upload {
   }
 }
 
-/** A small file; undefined for one that has become larger. */
-async function contentOf(path: Buffer): Promise<Buffer | undefined> {
+/** A small file; undefined for one that has changed its size meanwhile, or does not say it. */
+async function contentOf(path: Buffer, size: number): Promise<Buffer | undefined> {
   await using file = await open(path, READ_ONLY);
-  const buffer = Buffer.allocUnsafe(SMALL_BYTES + 1);
-  let length = 0;
-  for (;;) {
-    const { bytesRead } = await file.read(buffer, length, buffer.length - length, length);
-    length += bytesRead;
-    if (length > SMALL_BYTES) {
-      return undefined;
-    }
-    if (bytesRead === 0) {
-      return Buffer.from(buffer.subarray(0, length));
-    }
-  }
+  const buffer = Buffer.allocUnsafe(size + 1);
+  const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
+  return bytesRead === size && size > 0 ? buffer.subarray(0, size) : undefined;
 }
