@@ -1,6 +1,8 @@
-// `npm run bench:guest`: commands in a Debian guest, beside OpenSSH's ssh over a connection that is open already, to the same agent.
+// `npm run bench:guest`: commands and files of a Debian guest, beside OpenSSH's ssh and scp over a connection that is open already, to the
+// same agent.
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -13,6 +15,9 @@ import { percentile, print } from './statistics.js';
 const RUNS = 100;
 const AT_ONCE = 50;
 const ROUNDS = 5;
+const LARGE_BYTES = 64 * 1024 * 1024;
+const SMALL_FILES = 1000;
+const SMALL_BYTES = 2000;
 
 const scratch = mkdtempSync(join(tmpdir(), 'smartvm-bench-'));
 const runtimeDir = join(scratch, 'run');
@@ -82,8 +87,69 @@ try {
   });
   verdict('exec against ssh', times.exec, times.ssh, 0.75);
   verdict('at once against in turn', many.together, many.inTurn, 1);
+  await measureFiles();
 } finally {
   execFileSync('ssh', [...options, '-O', 'exit', 'root@guest'], { stdio: 'ignore' });
+}
+
+/** Into the guest's memory: its disk is not what is measured. */
+async function measureFiles(): Promise<void> {
+  const [large, tree] = [join(scratch, 'large'), join(scratch, 'tree')];
+  writeFileSync(large, randomBytes(LARGE_BYTES));
+  mkdirSync(tree);
+  for (let index = 0; index < SMALL_FILES; index++) {
+    writeFileSync(join(tree, `file-${index}`), randomBytes(SMALL_BYTES));
+  }
+  const run = promisify(execFile);
+  const scp = (from: string, to: string) => run('scp', ['-q', ...options, from, to]);
+  const shell = (script: string) => run('bash', ['-o', 'pipefail', '-c', script]);
+  const remote = ['ssh', ...options, 'root@guest'].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
+  const clear = () => vm.exec('rm -rf /dev/shm/*', { shell: true });
+  const back = (name: string) => join(scratch, name);
+  await vm.exec(['mount', '-o', 'remount,size=200m', '/dev/shm'], { reject: true });
+  const compare = async (
+    what: string,
+    ours: () => Promise<unknown>,
+    baseline: () => Promise<unknown>,
+    name: string,
+  ) => {
+    const times: { ours: number[]; baseline: number[] } = { ours: [], baseline: [] };
+    for (let round = 0; round < ROUNDS; round++) {
+      times.ours.push(await time(ours));
+      times.baseline.push(await time(baseline));
+    }
+    print({ name: what, ours: times.ours, baseline: { name, times: times.baseline } });
+    verdict(`${what} against ${name}`, times.ours, times.baseline, what.includes('MiB') ? 1 / 0.9 : 1);
+  };
+  await compare(
+    'upload of 64 MiB',
+    () => vm.files.upload(large, '/dev/shm/a'),
+    () => scp(large, 'root@guest:/dev/shm/a'),
+    'scp',
+  );
+  await compare(
+    'download of 64 MiB',
+    () => vm.files.download('/dev/shm/a', back('a')),
+    () => scp('root@guest:/dev/shm/a', back('b')),
+    'scp',
+  );
+  await clear();
+  let count = 0;
+  await compare(
+    `upload of ${SMALL_FILES} files`,
+    () => vm.files.upload(tree, `/dev/shm/t${count++}`),
+    () => shell(`tar -C '${tree}' -c . | ${remote} 'mkdir /dev/shm/t${count++} && tar -x -C /dev/shm/t${count - 1}'`),
+    'tar | ssh',
+  );
+  await compare(
+    `download of ${SMALL_FILES} files`,
+    () => vm.files.download('/dev/shm/t0', back(`t${count++}`)),
+    () =>
+      shell(
+        `mkdir '${back(`t${count++}`)}' && ${remote} 'tar -C /dev/shm/t0 -c .' | tar -x -C '${back(`t${count - 1}`)}'`,
+      ),
+    'ssh | tar',
+  );
 }
 
 function verdict(what: string, ours: readonly number[], baseline: readonly number[], target: number): void {

@@ -33,8 +33,15 @@ export const ERROR_CODES = {
   EXEC_OUTPUT_LIMIT: 'A command wrote more than `maxOutputBytes`; its process group was ended.',
   EXEC_TIMEOUT: 'A command in the guest ran longer than its `timeoutMs`; its process group was ended.',
   FILE_WRITE_FAILED: 'A file of SmartVM could not be written; the cause has the system error.',
+  GUEST_FILE_FAILED:
+    'A file of the guest could not be read, written or changed. `details` has its `path`, and `errno` as ENOENT or ENOSPC, by the guest’s account.',
+  GUEST_FILE_LIMIT: 'The guest has more than `maxBytes` or `maxEntries` allow. What was taken before stays.',
+  GUEST_FILE_REFUSED:
+    'What the guest sent is not as it must be: names that lead out of the target, wrong lengths, or no end. What was taken before stays.',
   GUEST_NETWORK_FAILED:
     'The guest could not set up its network as it was told to. `details.problems` says what of it, and why.',
+  HOST_FILE_FAILED:
+    'A file of the host could not be read or written on its way from or to a guest. `details` has `path` and `errno`.',
   IMAGE_AMBIGUOUS: 'Several images have a digest that begins so. `details.names` has them; give a whole name.',
   IMAGE_BUILD_FAILED: 'An image could not be built. The message has the tail of what the build tool said.',
   IMAGE_IN_USE: 'An image is not removed: VMs have it. `details.vms` has their ids.',

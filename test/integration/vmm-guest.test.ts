@@ -21,7 +21,7 @@ class Connections {
     }
     const closed = new Promise<void>((resolve) => this.#ends.push(resolve));
     const refuse = () => Promise.reject(new Error('the toy guest runs no commands'));
-    const asked = { open: refuse, spawn: refuse, connect: refuse, spawnDetached: refuse, control: refuse };
+    const asked = { open: refuse, files: refuse, spawn: refuse, connect: refuse, spawnDetached: refuse, control: refuse };
     return { closed, ...asked, network: refuse, renumber: refuse, shutdown: refuse, close: () => undefined };
   };
 

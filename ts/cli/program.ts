@@ -8,6 +8,7 @@ type AddCommand = (program: Command, exit: Exit) => void;
 /** The commands by name, each in a file of its own, which is loaded for that command, and for help. */
 const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   completion: async () => (await import('./completion.js')).addCompletionCommand,
+  cp: async () => (await import('./cp.js')).addCpCommand,
   debug: async () => (await import('./debug.js')).addDebugCommand,
   doctor: async () => (await import('./doctor.js')).addDoctorCommand,
   events: async () => (await import('./events.js')).addEventsCommand,

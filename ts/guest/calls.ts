@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import { SmartVMError } from '../errors.js';
 import type { ExecOptions, OutputEncoding } from './exec-types.js';
 import { Execution } from './execution.js';
+import { GuestFiles } from './files/guest-files.js';
 import { type GuestMetrics, metricsOf } from './metrics.js';
 import { GuestProcesses } from './processes.js';
 import type { Guest, GuestProcess, SpawnDetachedOptions, SpawnProcessOptions } from './types.js';
@@ -10,6 +11,9 @@ import type { Guest, GuestProcess, SpawnDetachedOptions, SpawnProcessOptions } f
 export abstract class GuestCalls<Events extends Record<keyof Events, unknown[]>> extends EventEmitter<Events> {
   /** The processes that `spawn()` has started, of this program and of others. */
   readonly processes = new GuestProcesses(() => this.guest());
+
+  /** The guest's files, with the rights of its root. */
+  readonly files = new GuestFiles(() => this.guest());
 
   /** @throws SmartVMError INVALID_STATE unless the VM runs; AGENT_UNREACHABLE, VMM_EXITED */
   protected abstract guest(): Promise<Guest>;

@@ -114,6 +114,11 @@ export class GuestConnection implements Guest {
     return await this.#session(`smartvm-exec ${spawnRequest(argv, options)}`);
   }
 
+  async files(request: object): Promise<GuestCommand> {
+    assertProtocol(this.#protocol, 2, '`files`');
+    return await this.#session(`smartvm-files ${JSON.stringify(request)}`);
+  }
+
   async spawn(argv: readonly string[], options: SpawnProcessOptions = {}): Promise<GuestProcess> {
     const { detached = false, stdin = 'pipe' } = options;
     assertProtocol(this.#protocol, 2, 'spawn()');

@@ -86,6 +86,8 @@ export interface Guest {
   readonly closed: Promise<void>;
   /** Starts a command that is this connection's alone. One that cannot be executed ends with 126 or 127, as in a shell. */
   open(argv: readonly string[], options?: SpawnOptions): Promise<GuestCommand>;
+  /** Begins an operation on the guest's files. @throws SmartVMError AGENT_TOO_OLD */
+  files(request: object): Promise<GuestCommand>;
   /** Starts a process that others can reach. @throws SmartVMError EXEC_FAILED, AGENT_TOO_OLD */
   spawn(argv: readonly string[], options?: SpawnProcessOptions): Promise<GuestProcess>;
   /** Joins such a process. @throws SmartVMError PROCESS_NOT_FOUND, AGENT_TOO_OLD */

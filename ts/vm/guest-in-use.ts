@@ -30,6 +30,10 @@ export class GuestInUse implements Guest {
     return await this.#counted(() => this.#guest.open(argv, options));
   }
 
+  async files(request: object): Promise<GuestCommand> {
+    return await this.#counted(() => this.#guest.files(request));
+  }
+
   async spawn(argv: readonly string[], options?: SpawnProcessOptions): Promise<GuestProcess> {
     return await this.#counted(() => this.#guest.spawn(argv, options));
   }

@@ -141,6 +141,10 @@ func (s *session) start(kind, value string) {
 		return
 	}
 	<-s.server.options.Ready
+	if request, ok := strings.CutPrefix(value, filesPrefix); ok && kind == "exec" {
+		go s.serveFiles(request)
+		return
+	}
 	if err := s.startProcess(kind, value); err != nil {
 		fmt.Fprintln(s.channel.Stderr(), "smartvm-agent:", err)
 		s.exit(exitCodeOf(err))

@@ -1,0 +1,166 @@
+import { chmod, lstat, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { describe, expect, test } from 'vitest';
+import { placeOf } from '../../../ts/cli/cp/copy.js';
+import { GuestFiles } from '../../../ts/guest/files/guest-files.js';
+import { agentServer, connect, type ExecRequest, finish } from '../../support/agent-server.js';
+import { scratchDirectory } from '../../support/scratch.js';
+import { failOnWarnings } from '../../support/warnings.js';
+
+failOnWarnings();
+
+const REFUSED = { code: 'GUEST_FILE_REFUSED' };
+const base64 = (text: string) => Buffer.from(text, 'latin1').toString('base64');
+
+function record(kind: string, payload: Uint8Array | string = '', length = Buffer.byteLength(payload)): Buffer {
+  const header = Buffer.from([kind.charCodeAt(0), 0, 0, 0, 0]);
+  header.writeUInt32BE(length, 1);
+  return Buffer.concat([header, Buffer.from(payload as string)]);
+}
+
+const entry = (path: string, type: string, more: object = {}) =>
+  record('E', JSON.stringify({ path: base64(path), type, ...more }));
+const file = (path: string, content = 'evil') => [entry(path, 'file'), record('D', content), record('F')];
+const top = entry('.', 'directory', { mode: 0o755 });
+const end = record('Z');
+
+/** A guest that answers each request so. */
+async function guestThat(answer: (request: ExecRequest) => void) {
+  const server = await agentServer(answer);
+  const connection = await connect(server);
+  return Object.assign(new GuestFiles(async () => connection), {
+    async [Symbol.asyncDispose]() {
+      connection.close();
+      await server[Symbol.asyncDispose]();
+    },
+  });
+}
+
+const sends = (...records: Buffer[]) =>
+  guestThat((request) => {
+    request.channel.write(Buffer.concat(records));
+    finish(request, 0);
+  });
+
+describe('a download from a guest that lies', () => {
+  test.each([
+    ['a name above the target', [top, ...file('../evil')]],
+    ['an absolute name', [top, ...file('/tmp/evil')]],
+    ['a name with .. in it', [top, entry('a', 'directory'), ...file('a/../../evil')]],
+    ['an empty name', [top, ...file('')]],
+    ['a NUL', [top, ...file('a\0b')]],
+    [
+      'a name behind a link that it has sent',
+      [top, entry('out', 'symlink', { target: base64('..') }), ...file('out/evil')],
+    ],
+    ['a name behind a link of the host', [top, ...file('host-link/evil')]],
+    ['a directory that was not sent', [top, ...file('a/b')]],
+    ['a hard link to what is outside', [top, entry('a', 'hardlink', { target: base64('../victim') })]],
+    ['a second tree', [top, entry('.', 'directory')]],
+    ['a device', [top, entry('a', 'character-device')]],
+    ['data outside of a file', [top, record('D', 'evil')]],
+    ['an empty piece', [top, entry('a', 'file'), record('D'), record('F')]],
+    ['a hole of no length', [top, entry('a', 'file'), record('H', Buffer.alloc(8))]],
+    ['a hole beyond all', [top, entry('a', 'file'), record('H', Buffer.alloc(8, 0xff))]],
+    ['a record that is too long', [top, record('D', '', 2 ** 32 - 1)]],
+    ['what is no JSON', [top, record('E', '{"path"')]],
+    ['a key that would reach a prototype', [top, record('E', '{"__proto__":{"path":"YQ=="}}')]],
+    ['a size that is none', [top, entry('a', 'file', { size: -1 })]],
+    ['an unknown record', [top, record('?')]],
+    ['no end', [top, ...file('a')]],
+    ['no end of a file', [top, entry('a', 'file'), record('D', 'evil')]],
+    ['nothing at all', []],
+  ])('%s: refused, and nothing is written outside', async (_what, records) => {
+    await using scratch = await scratchDirectory();
+    await mkdir(scratch.file('target'));
+    await writeFile(scratch.file('victim'), 'whole');
+    await symlink('..', scratch.file('target/host-link'));
+    await using files = await sends(...records, ...(_what.startsWith('no') ? [] : [end]));
+    await expect(files.download('/x', scratch.file('target'))).rejects.toMatchObject(REFUSED);
+    expect((await readdir(scratch.file('.'))).sort()).toEqual(['target', 'victim']);
+    expect(await readFile(scratch.file('victim'), 'utf8')).toBe('whole');
+    expect((await readdir(scratch.file('target'))).filter((name) => name.includes('smartvm'))).toEqual([]);
+  });
+
+  test('a directory in place of a link of the host is not taken for it', async () => {
+    await using scratch = await scratchDirectory();
+    await mkdir(scratch.file('target'));
+    await symlink('..', scratch.file('target/link'));
+    await using files = await sends(top, entry('link', 'directory'), ...file('link/evil'), end);
+    await expect(files.download('/x', scratch.file('target'))).rejects.toMatchObject({ code: 'HOST_FILE_FAILED' });
+    expect(await readdir(scratch.file('.'))).toEqual(['target']);
+  });
+
+  test('setuid and setgid are not taken, and a link is replaced rather than written through', async () => {
+    await using scratch = await scratchDirectory();
+    await mkdir(scratch.file('target'));
+    await chmod(scratch.file('target'), 0o700);
+    await writeFile(scratch.file('victim'), 'whole');
+    await symlink('../victim', scratch.file('target/a'));
+    await using files = await sends(top, entry('a', 'file', { mode: 0o6755 }), record('D', 'new'), record('F'), end);
+    expect(await files.download('/x', scratch.file('target'))).toEqual({ entries: 2, bytes: 3, skipped: [] });
+    expect(await readFile(scratch.file('victim'), 'utf8')).toBe('whole');
+    expect((await lstat(scratch.file('target/a'))).mode).toBe(0o100755);
+    expect((await lstat(scratch.file('target'))).mode & 0o777).toBe(0o700);
+  });
+
+  test('more entries or bytes than are allowed', async () => {
+    await using scratch = await scratchDirectory();
+    const skipped = Array.from({ length: 20 }, () => record('S', JSON.stringify({ path: 'YQ==', errno: 'EIO' })));
+    await using files = await sends(top, ...file('a'), ...skipped, end);
+    const limits = [{ maxEntries: 10 }, { maxBytes: 3 }];
+    for (const limit of limits) {
+      await expect(files.download('/x', scratch.file('target'), limit)).rejects.toMatchObject({
+        code: 'GUEST_FILE_LIMIT',
+      });
+    }
+  });
+});
+
+describe('answers of a guest that lies', () => {
+  const TOLD = { type: 'file', size: 1, mode: 0o644, uid: 0, gid: 0, mtimeNs: '1' };
+
+  test.each(['..', 'a/b', '', '\0'])('an entry of a directory named %j', async (name) => {
+    await using files = await guestThat((request) =>
+      finish(request, 0, `${JSON.stringify({ ...TOLD, name: base64(name) })}\n`),
+    );
+    await expect(files.list('/x')).rejects.toMatchObject(REFUSED);
+  });
+
+  test.each([{ ...TOLD, mode: -1 }, { ...TOLD, type: 'evil' }, { ...TOLD, mtimeNs: '1e9' }, [], null])(
+    'the status %j',
+    async (status) => {
+      await using files = await guestThat((request) => finish(request, 0, `${JSON.stringify(status)}\n`));
+      await expect(files.stat('/x')).rejects.toMatchObject(REFUSED);
+    },
+  );
+
+  test('a line that does not end, and words of a failure that are none', async () => {
+    await using endless = await guestThat(({ channel }) => {
+      channel.write('x'.repeat(40_000));
+    });
+    await expect(endless.list('/x')).rejects.toMatchObject(REFUSED);
+    await using odd = await guestThat((request) =>
+      finish(request, 1, '', `{"errno":"../x","message":${'9'.repeat(9)}}`),
+    );
+    await expect(odd.mkdir('/x')).rejects.toMatchObject({ code: 'GUEST_FILE_FAILED', details: { path: '/x' } });
+    await using changed = await guestThat((request) => finish(request, 0, '{"kind":"create","path":"L2E="}\n'));
+    await expect(changed.watch('/x')).rejects.toMatchObject(REFUSED);
+  });
+
+  test('a file without an end is cut off at the limit', async () => {
+    await using files = await guestThat(({ channel }) => {
+      const more = () => channel.write(Buffer.alloc(32 * 1024)) && setImmediate(more);
+      channel.on('drain', more);
+      more();
+    });
+    await expect(files.read('/x', { maxBytes: 1_000_000 })).rejects.toMatchObject({ code: 'GUEST_FILE_LIMIT' });
+  });
+});
+
+test('a place of smartvm cp', () => {
+  expect(placeOf('web:/srv')).toEqual({ vm: 'web', path: '/srv' });
+  expect(placeOf('web:')).toEqual({ vm: 'web', path: '' });
+  for (const path of ['./a:b', '/a:b', 'a/b:c', 'plain', ':x']) {
+    expect(placeOf(path)).toEqual({ vm: undefined, path });
+  }
+});
