@@ -29,8 +29,11 @@ export { ExecError } from './guest/exec-error.js';
 export type { ExecEvent, ExecInput, ExecOptions, ExecResult, OutputEncoding, OutputOf } from './guest/exec-types.js';
 export type { Execution } from './guest/execution.js';
 export type { GuestMetrics } from './guest/metrics.js';
+export type { GuestAddress, GuestTcpAddress, GuestUnixAddress } from './guest/ports/address.js';
+export type { ForwardedPort, ForwardPortOptions } from './guest/ports/forward.js';
 export type { GuestProcesses } from './guest/processes.js';
 export type { ProcessInfo } from './guest/spawned.js';
+export type { OpenPtyOptions } from './guest/terminal.js';
 export type {
   GuestCommand,
   GuestProcess,
@@ -39,6 +42,7 @@ export type {
   SpawnDetachedOptions,
   SpawnOptions,
   SpawnProcessOptions,
+  TerminalSize,
 } from './guest/types.js';
 export { BaseImageManager } from './images/base-image-manager.js';
 export type * from './images/base-image-types.js';

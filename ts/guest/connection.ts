@@ -1,11 +1,15 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import type { Client, ClientChannel } from 'ssh2';
+import type { Duplex } from 'node:stream';
+import type { Channel, Client, ClientChannel } from 'ssh2';
 import type { NetworkAttachment } from '../config/network.js';
 import { SmartVMError } from '../errors.js';
 import { throwIfCanceled } from '../util/deadline.js';
 import type { VmKeys } from './keys.js';
 import { type GuestInterfaceStatus, type GuestNetworkChange, interfacesOf, renumbered } from './network.js';
+import { type GuestAddress, unreachable } from './ports/address.js';
+import { askForSocket, askToListen, stopListening, takeConnections } from './ports/channels.js';
+import { GuestSocket } from './ports/guest-socket.js';
 import { SshProcess, spawnRequest } from './process.js';
 import { assertProtocol, protocolOf } from './protocol.js';
 import { SpawnedProcess } from './spawned.js';
@@ -14,10 +18,12 @@ import type {
   DialOptions,
   Guest,
   GuestCommand,
+  GuestListener,
   GuestProcess,
   SpawnDetachedOptions,
   SpawnOptions,
   SpawnProcessOptions,
+  TerminalSize,
 } from './types.js';
 import { connectVsock, VSOCK_TIMEOUT_MS } from './vsock.js';
 
@@ -82,6 +88,7 @@ export class GuestConnection implements Guest {
         privateKey: options.keys.clientKey,
         hostVerifier: (key: Buffer) => key.toString('base64') === options.keys.hostPublicKey,
         readyTimeout: remaining(),
+        strictVendor: false, // Unix sockets are an extension of OpenSSH's, which is not the only one to have it
         // AES-GCM is what an emulated guest is fastest at.
         algorithms: { cipher: ['aes128-gcm@openssh.com'], kex: ['curve25519-sha256'], serverHostKey: ['ssh-ed25519'] },
       });
@@ -115,11 +122,52 @@ export class GuestConnection implements Guest {
   }
 
   async spawn(argv: readonly string[], options: SpawnProcessOptions = {}): Promise<GuestProcess> {
+    return await this.#spawn(argv, options);
+  }
+
+  async openTerminal(
+    argv: readonly string[] | undefined,
+    size: TerminalSize & { term: string },
+    options: SpawnProcessOptions = {},
+  ): Promise<GuestProcess> {
+    return await this.#spawn(argv, options, size);
+  }
+
+  async #spawn(
+    argv: readonly string[] | undefined,
+    options: SpawnProcessOptions,
+    terminal?: TerminalSize & { term: string },
+  ): Promise<GuestProcess> {
     const { detached = false, stdin = 'pipe' } = options;
     assertProtocol(this.#protocol, 2, 'spawn()');
     const request = spawnRequest(argv, options, { spawned: { outlives: detached, noInput: stdin === 'ignore' } });
-    const channel = await this.#openChannel(`smartvm-exec ${request}`);
-    return await SpawnedProcess.started(channel, () => this.#noExit(), argv, detached);
+    const channel = await this.#openChannel(`smartvm-exec ${request}`, terminal);
+    return await SpawnedProcess.started(channel, () => this.#noExit(), argv ?? ['the login shell'], detached);
+  }
+
+  async dial(address: GuestAddress): Promise<Duplex> {
+    const channel = await this.#opened<Channel>(
+      (done) => askForSocket(this.#client, address, done),
+      (cause) => unreachable(address, cause),
+    );
+    return new GuestSocket(channel, () => this.#lossBehindEnd());
+  }
+
+  async listen(address: GuestAddress, take: (socket: Duplex) => void): Promise<GuestListener> {
+    const client = this.#client;
+    const bound = await this.#opened<GuestAddress>(
+      (done) => askToListen(client, address, done),
+      (cause) =>
+        new SmartVMError('AGENT_FAILED', `the guest does not listen there: ${(cause as Error).message}`, { cause }),
+    );
+    const leave = takeConnections(client, bound, (accept) =>
+      take(new GuestSocket(accept(), () => this.#lossBehindEnd())),
+    );
+    const stop = async () => {
+      leave();
+      await stopListening(client, bound, this.closed);
+    };
+    return { address: bound, stop };
   }
 
   async connect(pid: number): Promise<GuestProcess> {
@@ -194,7 +242,19 @@ export class GuestConnection implements Guest {
     return new SshProcess(await this.#openChannel(request), () => this.#noExit());
   }
 
-  async #openChannel(command: string): Promise<ClientChannel> {
+  async #openChannel(command: string, terminal?: TerminalSize & { term: string }): Promise<ClientChannel> {
+    return await this.#opened(
+      (done) => this.#client.exec(command, terminal ? { pty: { ...terminal, width: 0, height: 0 } } : {}, done),
+      (cause) =>
+        new SmartVMError('AGENT_FAILED', `the guest agent refused a command: ${(cause as Error).message}`, { cause }),
+    );
+  }
+
+  /** What the agent gives when it is asked. */
+  async #opened<T>(
+    ask: (done: (error: Error | undefined, value: T) => void) => void,
+    refusal: (cause: unknown) => SmartVMError,
+  ): Promise<T> {
     if (this.#lost) {
       throw await this.#loss();
     }
@@ -202,14 +262,13 @@ export class GuestConnection implements Guest {
       return await new Promise((resolve, reject) => {
         // A request that the agent has not answered yet is forgotten when the connection ends.
         void this.closed.then(() => reject(new Error('the connection ended')));
-        this.#client.exec(command, (error, channel) => (error ? reject(error) : resolve(channel)));
+        ask((error, value) => (error ? reject(error) : resolve(value)));
       });
     } catch (cause) {
       if (this.#lost) {
         throw await this.#loss();
       }
-      const why = (cause as Error).message;
-      throw new SmartVMError('AGENT_FAILED', `the guest agent refused a command: ${why}`, { cause });
+      throw refusal(cause);
     }
   }
 
@@ -225,6 +284,12 @@ export class GuestConnection implements Guest {
     return this.#lost
       ? await this.#loss()
       : new SmartVMError('AGENT_FAILED', 'a command was ended without its exit status');
+  }
+
+  /** The reason when a stream has ended because the connection is lost; undefined for an end that the guest has said. */
+  async #lossBehindEnd(): Promise<Error | undefined> {
+    await new Promise(setImmediate); // as in #noExit()
+    return this.#lost ? ((await this.#loss()) as Error) : undefined;
   }
 
   async #loss(): Promise<unknown> {
