@@ -31,6 +31,7 @@ export type { Execution } from './guest/execution.js';
 export type { GuestMetrics } from './guest/metrics.js';
 export type { GuestAddress, GuestTcpAddress, GuestUnixAddress } from './guest/ports/address.js';
 export type { ForwardedPort, ForwardPortOptions } from './guest/ports/forward.js';
+export type { WaitForPortOptions } from './guest/ports/wait.js';
 export type { GuestProcesses } from './guest/processes.js';
 export type { ProcessInfo } from './guest/spawned.js';
 export type { OpenPtyOptions } from './guest/terminal.js';

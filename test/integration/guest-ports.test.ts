@@ -6,11 +6,14 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
 import { run } from '../../ts/util/run.js';
 import type { MicroVM } from '../../ts/vm/micro-vm.js';
 import { cli } from '../support/cli.js';
 import { type Bench, openBench } from '../support/debian-vm.js';
+import { until } from '../support/leftovers.js';
 import { scratchDirectory } from '../support/scratch.js';
+import { Tmux } from '../support/tmux.js';
 
 /** In Perl, which Debian always has: says back what it gets, on TCP ports and Unix sockets, one program a connection. */
 const ECHO = `
@@ -32,7 +35,7 @@ describe('ports and SSH of a guest', () => {
 
   beforeAll(async () => {
     bench = await openBench();
-    vm = await bench.smartvm.launch({ id: 'guest', name: 'web', memSizeMib: 256, detached: true });
+    vm = await bench.smartvm.launch({ id: 'guest', name: 'web', memSizeMib: 256, detached: true, startTimeoutMs: 240_000 });
     for (const at of ['7000', '/run/echo.sock']) {
       const server = await vm.spawn(['perl', '-e', ECHO, at], { detached: true });
       expect(`${(await once(server.stdout, 'data'))[0]}`).toBe('up\n');
@@ -41,8 +44,10 @@ describe('ports and SSH of a guest', () => {
   }, 300_000);
 
   afterAll(async () => {
-    await vm?.stop();
-    expect(await bench.leftovers()).toEqual(expect.not.arrayContaining([expect.stringContaining('guest')]));
+    if (vm) {
+      await vm.stop();
+      expect(await bench.leftovers()).toEqual(expect.not.arrayContaining([expect.stringContaining('guest')]));
+    }
     await bench[Symbol.asyncDispose]();
   });
 
@@ -59,7 +64,12 @@ describe('ports and SSH of a guest', () => {
     expect([sum(one), sum(other)]).toEqual([sum(block), sum(block)]);
   });
 
-  it('tells where nobody listens', async () => {
+  it('waits for a port, and tells where nobody listens', async () => {
+    await vm.waitForPort(7000);
+    await expect(vm.waitForPort(7999, { timeoutMs: 300 })).rejects.toMatchObject({
+      code: 'PORT_UNREACHABLE',
+      message: expect.stringMatching(/7999.*within 300 ms.*refused/),
+    });
     await expect(vm.connectPort(7999)).rejects.toMatchObject({
       code: 'PORT_UNREACHABLE',
       message: expect.stringContaining('refused'),
@@ -161,5 +171,70 @@ describe('ports and SSH of a guest', () => {
     await run('rsync', ['-a', '-e', `ssh -F ${config}`, `--rsync-path=${there}`, file, 'web:/root/synced']);
     expect((await vm.exec(['cmp', '/root/data', '/root/synced'])).exitCode).toBe(0);
     expect((await vm.exec(['stat', '-c', '%a', '/root/synced'])).stdout).toBe('640\n');
+  });
+
+  it('runs processes on terminals, with their sizes, signals and ends', async () => {
+    const pty = await vm.openPty({
+      command: ['sh', '-c', 'tty; stty size; read a; stty size; read b'],
+      cols: 99,
+    });
+    let said = '';
+    pty.stdout.on('data', (chunk: Buffer) => {
+      said += chunk;
+    });
+    const seen = (text: string) => until(() => said.includes(text), 60_000, text);
+    await seen('24 99\r\n');
+    expect(said).toMatch(/^\/dev\/pts\/\d+\r\n/);
+    pty.resize({ cols: 120, rows: 40 });
+    pty.stdin.write('\n');
+    await seen('40 120\r\n');
+    pty.stdin.write('\u0003');
+    expect(await pty.wait()).toEqual({ exitCode: null, signal: 'SIGINT' });
+    const shell = await vm.openPty({ user: 'nobody', cwd: '/usr', env: { A: 'b' }, term: 'vt100' });
+    shell.stdin.write('echo $A $TERM $PWD; exit 5\n');
+    shell.stdout.resume();
+    expect(await shell.wait()).toMatchObject({ signal: null });
+    await expect(vm.openPty({ command: ['nosuch'] })).rejects.toMatchObject({ code: 'EXEC_FAILED' });
+    await expect(vm.openPty({ cols: 0 })).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+  });
+
+  it('is at home in a terminal', async () => {
+    await using tmux = await Tmux.open(bench.runtimeDir);
+    const smartvm = join(PACKAGE_ROOT, 'bin/smartvm');
+    const settings = async () => {
+      await tmux.line('clear; echo settings=$(stty -g)');
+      await tmux.sees('settings=');
+      return /^settings=(\S+)/m.exec(await tmux.screen())?.[1];
+    };
+    const before = await settings();
+    await tmux.line(`${smartvm} shell web; echo code=$?`);
+    await tmux.sees('root@');
+    await tmux.line('echo size=$(stty size) $TERM');
+    await tmux.sees('size=30 100 ');
+    await tmux.resize(90, 25);
+    await tmux.line('echo again=$(stty size)');
+    await tmux.sees('again=25 90');
+    await tmux.line('echo sleeps; sleep 1000');
+    await tmux.sees('sleeps');
+    await tmux.keys('C-c');
+    await tmux.line('echo interrupted=$?; kept=this');
+    await tmux.sees('interrupted=130');
+    await tmux.keys('C-]', 'd');
+    await tmux.sees('code=0');
+    const comeBack = /smartvm (shell --join \d+ guest)/.exec(await tmux.screen())?.[1];
+    await tmux.line(`clear; ${smartvm} ${comeBack}; echo code=$?`);
+    await tmux.line('echo kept=$kept; exit 7');
+    await tmux.sees('kept=this');
+    await tmux.sees('code=7');
+    await tmux.line(
+      `clear; ${smartvm} exec -it web sh -c 'printf "\\033[?1049h\\033[?25lother\\n"; exec sleep 1000'; echo code=$?`,
+    );
+    await tmux.sees('other');
+    expect(await tmux.modes()).toBe('other=1 cursor=0');
+    const sleeps = (await vm.processes.list()).find(({ argv, exit }) => !exit && argv.at(-1)?.includes('other'));
+    await vm.processes.kill(sleeps?.pid ?? 0, 'SIGKILL');
+    await tmux.sees('code=137');
+    expect(await tmux.modes()).toBe('other=0 cursor=1');
+    expect(await settings()).toBe(before);
   });
 });

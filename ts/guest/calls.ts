@@ -7,6 +7,7 @@ import { type GuestMetrics, metricsOf } from './metrics.js';
 import type { GuestAddress } from './ports/address.js';
 import type { ForwardedPort, ForwardPortOptions } from './ports/forward.js';
 import { GuestPorts } from './ports/guest-ports.js';
+import type { WaitForPortOptions } from './ports/wait.js';
 import { GuestProcesses } from './processes.js';
 import { type OpenPtyOptions, terminalOf } from './terminal.js';
 import type { Guest, GuestProcess, SpawnDetachedOptions, SpawnProcessOptions } from './types.js';
@@ -72,6 +73,14 @@ export abstract class GuestCalls<Events extends Record<keyof Events, unknown[]>>
    */
   async connectPort(address: number | GuestAddress): Promise<Duplex> {
     return await this.#ports.connect(address);
+  }
+
+  /**
+   * Waits until somebody in the guest listens at a port or Unix socket.
+   * @throws SmartVMError PORT_UNREACHABLE when nobody does in time, INVALID_OPTION, CANCELED
+   */
+  async waitForPort(address: number | GuestAddress, options: WaitForPortOptions = {}): Promise<void> {
+    await this.#ports.waitFor(address, options);
   }
 
   /**

@@ -25,5 +25,5 @@ export async function execAtTerminal(
     command,
     detached: interactive,
   });
-  return await useTerminal(child, keys, interactive, signals);
+  return await useTerminal(child, keys, interactive, signals, vm.id);
 }

@@ -18,6 +18,7 @@ export function assertTerminal(): void {
 
 /**
  * Has a user at a process of a guest, until that ends or the keys are typed by which it is left: then it goes on.
+ * @param vm by which it is found again
  * @returns the exit code
  */
 export async function useTerminal(
@@ -25,6 +26,7 @@ export async function useTerminal(
   keys: DetachKeys,
   interactive: boolean,
   signals: ForwardedSignals,
+  vm: string,
 ): Promise<number> {
   signals.to(child);
   let left = false;
@@ -44,7 +46,7 @@ export async function useTerminal(
     code = await Promise.race([end, leave, aborted(signals.ending)]);
   }
   if (left) {
-    process.stderr.write(`\nleft; it goes on as process ${child.pid}: smartvm shell --join ${child.pid}\n`);
+    process.stderr.write(`\nleft; it goes on as process ${child.pid}: smartvm shell --join ${child.pid} ${vm}\n`);
   }
   return signals.exitCode ?? code;
 }

@@ -22,7 +22,7 @@ export async function shell(reference: string, options: ShellOptions): Promise<n
   using signals = forwardSignals();
   try {
     await using vm = await attachTo(findLivingVm(reference), signals.ending);
-    return await useTerminal(await open(vm, options), keys, true, signals);
+    return await useTerminal(await open(vm, options), keys, true, signals, vm.id);
   } catch (error) {
     return signals.exitCode ?? refusal(error);
   }

@@ -4,6 +4,7 @@ import type { Guest } from '../types.js';
 import { type GuestAddress, guestAddress } from './address.js';
 import { assertForward, type ForwardedPort, type ForwardPortOptions, forwardToGuest, guestSideOf } from './forward.js';
 import { forwardToHost } from './reverse.js';
+import { type WaitForPortOptions, waitForPort } from './wait.js';
 
 /** The connections between this program and ports of one guest. */
 export class GuestPorts {
@@ -22,6 +23,11 @@ export class GuestPorts {
   async connect(address: number | GuestAddress): Promise<Duplex> {
     const to = guestAddress(address);
     return await (await this.#guest()).dial(to);
+  }
+
+  async waitFor(address: number | GuestAddress, options: WaitForPortOptions): Promise<void> {
+    const to = guestAddress(address);
+    await waitForPort(to, async () => (await this.#guest()).dial(to), options);
   }
 
   async forward(options: ForwardPortOptions): Promise<ForwardedPort> {
