@@ -35,7 +35,13 @@ describe('ports and SSH of a guest', () => {
 
   beforeAll(async () => {
     bench = await openBench();
-    vm = await bench.smartvm.launch({ id: 'guest', name: 'web', memSizeMib: 256, detached: true, startTimeoutMs: 240_000 });
+    vm = await bench.smartvm.launch({
+      id: 'guest',
+      name: 'web',
+      memSizeMib: 256,
+      detached: true,
+      startTimeoutMs: 240_000,
+    });
     for (const at of ['7000', '/run/echo.sock']) {
       const server = await vm.spawn(['perl', '-e', ECHO, at], { detached: true });
       expect(`${(await once(server.stdout, 'data'))[0]}`).toBe('up\n');

@@ -39,7 +39,7 @@ describe('the keys that leave a terminal', () => {
 });
 
 describe('the modes of a terminal', () => {
-  const after = (...chunks: string[]) => {
+  const restored = (...chunks: string[]) => {
     const modes = new TerminalModes();
     for (const chunk of chunks) {
       modes.see(Buffer.from(chunk));
@@ -48,11 +48,11 @@ describe('the modes of a terminal', () => {
   };
 
   test('that a program has left on are switched off', () => {
-    expect(after('text')).toBe('');
-    expect(after('\x1b[?1049h\x1b[?25l', 'text')).toBe('\x1b[?1049l\x1b[?25h');
-    expect(after('\x1b[?10', '49h')).toBe('\x1b[?1049l');
-    expect(after('\x1b[?1000;1006h\x1b[?1000l')).toBe('\x1b[?1006l');
-    expect(after('\x1b[?1049h', '\x1b[?1049l')).toBe('');
-    expect(after('\x1b[?7l')).toBe('');
+    expect(restored('text')).toBe('');
+    expect(restored('\x1b[?1049h\x1b[?25l', 'text')).toBe('\x1b[?1049l\x1b[?25h');
+    expect(restored('\x1b[?10', '49h')).toBe('\x1b[?1049l');
+    expect(restored('\x1b[?1000;1006h\x1b[?1000l')).toBe('\x1b[?1006l');
+    expect(restored('\x1b[?1049h', '\x1b[?1049l')).toBe('');
+    expect(restored('\x1b[?7l')).toBe('');
   });
 });
