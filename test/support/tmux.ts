@@ -19,8 +19,13 @@ export class Tmux implements AsyncDisposable {
     const tmux = new Tmux(await scratchDirectory());
     const shell = ['env', `SMARTVM_RUNTIME_DIR=${runtimeDir}`, `PS1=${PROMPT}`, 'bash', '--norc', '--noprofile'];
     await tmux.#tmux('new-session', '-d', '-x', '100', '-y', '30', ...shell);
-    await tmux.sees(PROMPT);
-    return tmux;
+    try {
+      await tmux.sees(PROMPT);
+      return tmux;
+    } catch (error) {
+      await tmux[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   /** Types a line. */
