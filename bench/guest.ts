@@ -7,7 +7,7 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { readGuestAccess } from '../ts/guest/access.js';
-import { AGENT_VSOCK_PORT } from '../ts/guest/connection.js';
+import { AGENT_VSOCK_PORT } from '../ts/guest/handshake.js';
 import { SmartVM } from '../ts/smartvm.js';
 import { PACKAGE_ROOT } from '../ts/util/package-root.js';
 import { percentile, print } from './statistics.js';

@@ -94,6 +94,8 @@ export const ERROR_CODES = {
     'A program that comes with the package is missing, or is not as it was built. Install the package again, or build the clone.',
   PORT_TAKEN:
     'A port of the host that was to be published is another program’s, or another VM’s. `details` has `hostIp`, `hostPort` and `protocol`; take another, or 0 for any that is free.',
+  PORT_UNREACHABLE:
+    'Nothing in the guest answers at a port or Unix socket. `details` has which; `waitForPort()` waits until something does.',
   PROCESS_NOT_FOUND: 'No process of that number was started by `spawn()`, or it has ended long ago.',
   RECORD_UNREADABLE:
     'The record of a VM is of a later release of SmartVM, or damaged. Nothing of the VM is touched; `details` has the path.',

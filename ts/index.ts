@@ -32,8 +32,12 @@ export type { GuestFiles } from './guest/files/guest-files.js';
 export type * from './guest/files/types.js';
 export type { FileWatcher } from './guest/files/watcher.js';
 export type { GuestMetrics } from './guest/metrics.js';
+export type { GuestAddress, GuestTcpAddress, GuestUnixAddress } from './guest/ports/address.js';
+export type { ForwardedPort, ForwardPortOptions } from './guest/ports/forward.js';
+export type { WaitForPortOptions } from './guest/ports/wait.js';
 export type { ProcessInfo } from './guest/process-info.js';
 export type { GuestProcesses } from './guest/processes.js';
+export type { OpenPtyOptions } from './guest/terminal.js';
 export type {
   GuestCommand,
   GuestProcess,
@@ -42,6 +46,7 @@ export type {
   SpawnDetachedOptions,
   SpawnOptions,
   SpawnProcessOptions,
+  TerminalSize,
 } from './guest/types.js';
 export { BaseImageManager } from './images/base-image-manager.js';
 export type * from './images/base-image-types.js';

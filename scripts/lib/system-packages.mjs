@@ -32,6 +32,8 @@ const TEST = [
   ['/usr/include/stdio.h', 'libc6-dev'],
   ['cpio', 'cpio'],
   ['ssh', 'openssh-client'],
+  ['rsync', 'rsync'],
+  ['tmux', 'tmux'],
   ...(isRoot
     ? [
         ['sysctl', 'procps'],

@@ -21,8 +21,24 @@ class Connections {
     }
     const closed = new Promise<void>((resolve) => this.#ends.push(resolve));
     const refuse = () => Promise.reject(new Error('the toy guest runs no commands'));
-    const asked = { open: refuse, files: refuse, spawn: refuse, connect: refuse, spawnDetached: refuse, control: refuse };
-    return { closed, ...asked, network: refuse, renumber: refuse, shutdown: refuse, close: () => undefined };
+    const asked = {
+      open: refuse,
+      files: refuse,
+      spawn: refuse,
+      connect: refuse,
+      spawnDetached: refuse,
+      control: refuse,
+    };
+    const reached = { openTerminal: refuse, dial: refuse, listen: refuse };
+    return {
+      closed,
+      ...asked,
+      ...reached,
+      network: refuse,
+      renumber: refuse,
+      shutdown: refuse,
+      close: () => undefined,
+    };
   };
 
   break(): void {

@@ -1,10 +1,16 @@
 import { EventEmitter } from 'node:events';
+import type { Duplex } from 'node:stream';
 import { SmartVMError } from '../errors.js';
 import type { ExecOptions, OutputEncoding } from './exec-types.js';
 import { Execution } from './execution.js';
 import { GuestFiles } from './files/guest-files.js';
 import { type GuestMetrics, metricsOf } from './metrics.js';
+import type { GuestAddress } from './ports/address.js';
+import type { ForwardedPort, ForwardPortOptions } from './ports/forward.js';
+import { GuestPorts } from './ports/guest-ports.js';
+import type { WaitForPortOptions } from './ports/wait.js';
 import { GuestProcesses } from './processes.js';
+import { type OpenPtyOptions, terminalOf } from './terminal.js';
 import type { Guest, GuestProcess, SpawnDetachedOptions, SpawnProcessOptions } from './types.js';
 
 /** What a VM that runs can be asked to do in its guest. Every method rejects with INVALID_STATE, AGENT_UNREACHABLE or VMM_EXITED too. */
@@ -14,6 +20,8 @@ export abstract class GuestCalls<Events extends Record<keyof Events, unknown[]>>
 
   /** The guest's files, with the rights of its root. */
   readonly files = new GuestFiles(() => this.guest());
+
+  readonly #ports = new GuestPorts(() => this.guest(), this as EventEmitter);
 
   /** @throws SmartVMError INVALID_STATE unless the VM runs; AGENT_UNREACHABLE, VMM_EXITED */
   protected abstract guest(): Promise<Guest>;
@@ -47,6 +55,54 @@ export abstract class GuestCalls<Events extends Record<keyof Events, unknown[]>>
   async spawnDetached(argv: readonly string[], options: SpawnDetachedOptions = {}): Promise<void> {
     const letGo = await (await this.guest()).spawnDetached(argv, options);
     letGo();
+  }
+
+  /**
+   * Starts a process on a terminal of its own: what it writes is in `stdout`, keys go to `stdin`, and `resize()` tells it of a new size.
+   * It ends with this program, unless it is `detached`.
+   * @throws SmartVMError EXEC_FAILED when it cannot be executed, INVALID_OPTION
+   */
+  async openPty(options: OpenPtyOptions = {}): Promise<GuestProcess> {
+    const { command, cols: _cols, rows: _rows, term: _term, ...spawn } = options;
+    const terminal = terminalOf(options);
+    const child = await (await this.guest()).openTerminal(command, terminal, spawn);
+    child.stderr.resume(); // there is none
+    return child;
+  }
+
+  /**
+   * Connects to a TCP port of the guest, on its loopback unless a host is named, or to a Unix socket; the guest needs no network.
+   * @param address a number is a port
+   * @throws SmartVMError PORT_UNREACHABLE when nobody listens there, INVALID_OPTION
+   */
+  async connectPort(address: number | GuestAddress): Promise<Duplex> {
+    return await this.#ports.connect(address);
+  }
+
+  /**
+   * Waits until somebody in the guest listens at a port or Unix socket.
+   * @throws SmartVMError PORT_UNREACHABLE when nobody does in time, INVALID_OPTION, CANCELED
+   */
+  async waitForPort(address: number | GuestAddress, options: WaitForPortOptions = {}): Promise<void> {
+    await this.#ports.waitFor(address, options);
+  }
+
+  /**
+   * Makes a port or Unix socket of the guest one of the host, or with `reverse` one of the host one of the guest. It lasts until it is
+   * closed, or the VM ends or is let go of.
+   * @throws SmartVMError PORT_TAKEN, INVALID_OPTION; AGENT_FAILED when the guest does not let itself be listened at
+   */
+  async forwardPort(options: ForwardPortOptions): Promise<ForwardedPort> {
+    return await this.#ports.forward(options);
+  }
+
+  /**
+   * Where this program reaches a server in the guest: `http://127.0.0.1:<a port of the host>`, for as long as it has the VM.
+   * @param guestPort 1 to 65535
+   * @throws SmartVMError INVALID_OPTION
+   */
+  async url(guestPort: number, { protocol = 'http' }: { readonly protocol?: string } = {}): Promise<string> {
+    return `${protocol}://127.0.0.1:${await this.#ports.hostPortOf(guestPort)}`;
   }
 
   /** How the guest fares, by its own account. @throws SmartVMError AGENT_TOO_OLD, AGENT_FAILED */

@@ -1,36 +1,29 @@
-import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import type { Client, ClientChannel } from 'ssh2';
+import type { Duplex } from 'node:stream';
+import type { Channel, Client, ClientChannel } from 'ssh2';
 import type { NetworkAttachment } from '../config/network.js';
 import { SmartVMError } from '../errors.js';
-import { throwIfCanceled } from '../util/deadline.js';
-import type { VmKeys } from './keys.js';
+import { type GuestConnectionOptions, shakeHands } from './handshake.js';
 import { type GuestInterfaceStatus, type GuestNetworkChange, interfacesOf, renumbered } from './network.js';
+import { type GuestAddress, unreachable } from './ports/address.js';
+import { askForSocket, askToListen, stopListening, takeConnections } from './ports/channels.js';
+import { GuestSocket } from './ports/guest-socket.js';
 import { SshProcess, spawnRequest } from './process.js';
 import { assertProtocol, protocolOf } from './protocol.js';
 import { SpawnedProcess } from './spawned.js';
 import { assertStarted } from './started.js';
 import type {
-  DialOptions,
   Guest,
   GuestCommand,
+  GuestListener,
   GuestProcess,
   SpawnDetachedOptions,
   SpawnOptions,
   SpawnProcessOptions,
+  TerminalSize,
 } from './types.js';
-import { connectVsock, VSOCK_TIMEOUT_MS } from './vsock.js';
 
-/** The port of the agent's SSH server: 22 is where systemd 256 and later puts the image's own. */
-export const AGENT_VSOCK_PORT = 10022;
-const HANDSHAKE_TIMEOUT_MS = 10_000;
 const MAX_CONTROL_ANSWER_BYTES = 2 * 1024 * 1024;
-
-export interface GuestConnectionOptions extends DialOptions {
-  /** The VM's vsock socket on the host. */
-  udsPath: string;
-  keys: Pick<VmKeys, 'clientKey' | 'hostPublicKey'>;
-}
 
 /** An SSH connection to the guest's agent; every command is a channel in it. */
 export class GuestConnection implements Guest {
@@ -62,49 +55,8 @@ export class GuestConnection implements Guest {
    * @throws SmartVMError AGENT_UNREACHABLE while the agent is not up, or is not the one with this VM's key; CANCELED
    */
   static async open(options: GuestConnectionOptions): Promise<GuestConnection> {
-    const deadline = performance.now() + Math.min(options.timeoutMs ?? HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS);
-    const remaining = () => Math.max(1, Math.ceil(deadline - performance.now()));
-    const { default: ssh2 } = await import('ssh2'); // before there is a socket, which may break while nobody listens
-    const socket = await connectVsock(options.udsPath, AGENT_VSOCK_PORT, {
-      signal: options.signal,
-      timeoutMs: Math.min(VSOCK_TIMEOUT_MS, remaining()),
-    });
-    const client = new ssh2.Client();
-    client.on('error', () => undefined); // what comes after the first error is its echo
-    client.on('end', () => socket.destroy()); // SSH has no half-open connections, nor half-open handshakes
-    const abort = () => socket.destroy();
-    options.signal?.addEventListener('abort', abort, { once: true });
-    try {
-      throwIfCanceled(options.signal, 'connecting to the guest agent');
-      client.connect({
-        sock: socket,
-        username: 'root',
-        privateKey: options.keys.clientKey,
-        hostVerifier: (key: Buffer) => key.toString('base64') === options.keys.hostPublicKey,
-        readyTimeout: remaining(),
-        // AES-GCM is what an emulated guest is fastest at.
-        algorithms: { cipher: ['aes128-gcm@openssh.com'], kex: ['curve25519-sha256'], serverHostKey: ['ssh-ed25519'] },
-      });
-      const ended = once(client, 'close').then(() => Promise.reject(new Error('the connection ended')));
-      // A socket that is cut in the middle of the handshake does not always end the client.
-      const cut = new Promise<never>((_resolve, reject) => {
-        const fail = () => reject(new Error('the connection was cut'));
-        socket.destroyed ? fail() : socket.once('close', fail);
-      });
-      cut.catch(() => undefined);
-      await Promise.race([once(client, 'ready'), ended, cut]);
-      return new GuestConnection(client, socket, options);
-    } catch (cause) {
-      socket.destroy();
-      if (options.signal?.aborted) {
-        throw new SmartVMError('CANCELED', 'connecting to the guest agent was canceled', { cause });
-      }
-      throw new SmartVMError('AGENT_UNREACHABLE', `SSH to the guest agent failed: ${(cause as Error).message}`, {
-        cause,
-      });
-    } finally {
-      options.signal?.removeEventListener('abort', abort);
-    }
+    const { client, socket } = await shakeHands(options);
+    return new GuestConnection(client, socket, options);
   }
 
   async open(argv: readonly string[], options: SpawnOptions = {}): Promise<GuestCommand> {
@@ -120,11 +72,52 @@ export class GuestConnection implements Guest {
   }
 
   async spawn(argv: readonly string[], options: SpawnProcessOptions = {}): Promise<GuestProcess> {
+    return await this.#spawn(argv, options);
+  }
+
+  async openTerminal(
+    argv: readonly string[] | undefined,
+    size: TerminalSize & { term: string },
+    options: SpawnProcessOptions = {},
+  ): Promise<GuestProcess> {
+    return await this.#spawn(argv, options, size);
+  }
+
+  async #spawn(
+    argv: readonly string[] | undefined,
+    options: SpawnProcessOptions,
+    terminal?: TerminalSize & { term: string },
+  ): Promise<GuestProcess> {
     const { detached = false, stdin = 'pipe' } = options;
     assertProtocol(this.#protocol, 2, 'spawn()');
     const request = spawnRequest(argv, options, { spawned: { outlives: detached, noInput: stdin === 'ignore' } });
-    const channel = await this.#openChannel(`smartvm-exec ${request}`);
-    return await SpawnedProcess.started(channel, () => this.#noExit(), argv, detached);
+    const channel = await this.#openChannel(`smartvm-exec ${request}`, terminal);
+    return await SpawnedProcess.started(channel, () => this.#noExit(), argv ?? ['the login shell'], detached);
+  }
+
+  async dial(address: GuestAddress): Promise<Duplex> {
+    const channel = await this.#opened<Channel>(
+      (done) => askForSocket(this.#client, address, done),
+      (cause) => unreachable(address, cause),
+    );
+    return new GuestSocket(channel, () => this.#lossBehindEnd());
+  }
+
+  async listen(address: GuestAddress, take: (socket: Duplex) => void): Promise<GuestListener> {
+    const client = this.#client;
+    const bound = await this.#opened<GuestAddress>(
+      (done) => askToListen(client, address, done),
+      (cause) =>
+        new SmartVMError('AGENT_FAILED', `the guest does not listen there: ${(cause as Error).message}`, { cause }),
+    );
+    const leave = takeConnections(client, bound, (accept) =>
+      take(new GuestSocket(accept(), () => this.#lossBehindEnd())),
+    );
+    const stop = async () => {
+      leave();
+      await stopListening(client, bound, this.closed);
+    };
+    return { address: bound, stop };
   }
 
   async connect(pid: number): Promise<GuestProcess> {
@@ -199,7 +192,19 @@ export class GuestConnection implements Guest {
     return new SshProcess(await this.#openChannel(request), () => this.#noExit());
   }
 
-  async #openChannel(command: string): Promise<ClientChannel> {
+  async #openChannel(command: string, terminal?: TerminalSize & { term: string }): Promise<ClientChannel> {
+    return await this.#opened(
+      (done) => this.#client.exec(command, terminal ? { pty: { ...terminal, width: 0, height: 0 } } : {}, done),
+      (cause) =>
+        new SmartVMError('AGENT_FAILED', `the guest agent refused a command: ${(cause as Error).message}`, { cause }),
+    );
+  }
+
+  /** What the agent gives when it is asked. */
+  async #opened<T>(
+    ask: (done: (error: Error | undefined, value: T) => void) => void,
+    refusal: (cause: unknown) => SmartVMError,
+  ): Promise<T> {
     if (this.#lost) {
       throw await this.#loss();
     }
@@ -207,14 +212,13 @@ export class GuestConnection implements Guest {
       return await new Promise((resolve, reject) => {
         // A request that the agent has not answered yet is forgotten when the connection ends.
         void this.closed.then(() => reject(new Error('the connection ended')));
-        this.#client.exec(command, (error, channel) => (error ? reject(error) : resolve(channel)));
+        ask((error, value) => (error ? reject(error) : resolve(value)));
       });
     } catch (cause) {
       if (this.#lost) {
         throw await this.#loss();
       }
-      const why = (cause as Error).message;
-      throw new SmartVMError('AGENT_FAILED', `the guest agent refused a command: ${why}`, { cause });
+      throw refusal(cause);
     }
   }
 
@@ -230,6 +234,12 @@ export class GuestConnection implements Guest {
     return this.#lost
       ? await this.#loss()
       : new SmartVMError('AGENT_FAILED', 'a command was ended without its exit status');
+  }
+
+  /** The reason when a stream has ended because the connection is lost; undefined for an end that the guest has said. */
+  async #lossBehindEnd(): Promise<Error | undefined> {
+    await new Promise(setImmediate); // as in #noExit()
+    return this.#lost ? ((await this.#loss()) as Error) : undefined;
   }
 
   async #loss(): Promise<unknown> {

@@ -2,7 +2,8 @@ import type { Readable, Writable } from 'node:stream';
 import type { ClientChannel } from 'ssh2';
 import { SmartVMError } from '../errors.js';
 import { limitsRequest } from './exec-options.js';
-import type { GuestCommand, ProcessExit, SpawnOptions } from './types.js';
+import { assertTerminalSize } from './terminal.js';
+import type { GuestCommand, ProcessExit, SpawnOptions, TerminalSize } from './types.js';
 
 /** A packet of SSH has at most 256 KiB, of which padding and the request's own fields take a little. */
 const MAX_REQUEST_BYTES = 255 * 1024;
@@ -30,13 +31,21 @@ interface ChannelInternals {
   readonly _client: { readonly _protocol: { signal(channel: number, name: string): void } };
 }
 
-/** The agent's form of an argument vector, so that no shell reads it. */
-export function spawnRequest(argv: readonly string[], options: SpawnOptions, kind: object = {}): string {
-  if (argv.length === 0 || argv.some((argument) => typeof argument !== 'string' || argument.includes('\0'))) {
+/** The agent's form of an argument vector, so that no shell reads it. @param argv undefined for the user's login shell */
+export function spawnRequest(argv: readonly string[] | undefined, options: SpawnOptions, kind: object = {}): string {
+  if (argv?.length === 0 || argv?.some((argument) => typeof argument !== 'string' || argument.includes('\0'))) {
     throw new SmartVMError('INVALID_OPTION', 'a command is a vector of one or more strings without NUL');
   }
   const { cwd, env, user } = options;
-  const request = JSON.stringify({ argv, cwd, env, user, limits: limitsRequest(options), ...kind });
+  const request = JSON.stringify({
+    argv,
+    login: argv ? undefined : true,
+    cwd,
+    env,
+    user,
+    limits: limitsRequest(options),
+    ...kind,
+  });
   if (Buffer.byteLength(request) > MAX_REQUEST_BYTES) {
     throw new SmartVMError('INVALID_OPTION', `a command with its environment may have ${MAX_REQUEST_BYTES} bytes`);
   }
@@ -85,6 +94,12 @@ export class SshProcess implements GuestCommand {
     if (outgoing.state === 'open' || outgoing.state === 'eof') {
       _client._protocol.signal(outgoing.id, name);
     }
+  }
+
+  /** Whoever has no terminal is not told. */
+  resize({ cols, rows }: TerminalSize): void {
+    assertTerminalSize({ cols, rows });
+    this.#channel.setWindow(rows, cols, 0, 0);
   }
 
   /** The agent ends the group when the channel closes. */

@@ -1,7 +1,8 @@
-import type { Readable, Writable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import type { NetworkAttachment } from '../config/network.js';
 import type { SmartVMError } from '../errors.js';
 import type { GuestInterfaceStatus, GuestNetworkChange } from './network.js';
+import type { GuestAddress } from './ports/address.js';
 
 export type { GuestInterfaceStatus, GuestNetworkChange } from './network.js';
 
@@ -65,6 +66,12 @@ export interface GuestCommand {
   wait(): Promise<ProcessExit>;
 }
 
+/** In characters. */
+export interface TerminalSize {
+  readonly cols: number;
+  readonly rows: number;
+}
+
 /** A process in the guest that other programs can reach too. */
 export interface GuestProcess extends GuestCommand {
   /** Its number in the guest. */
@@ -73,11 +80,20 @@ export interface GuestProcess extends GuestCommand {
   readonly detached: boolean;
   /** Bytes of its output that were dropped before `stdout` and `stderr` begin. */
   readonly dropped: number;
+  /** Tells one of `openPty()` the size of its terminal, which it hears of by SIGWINCH. @throws SmartVMError INVALID_OPTION */
+  resize(size: TerminalSize): void;
   /**
    * Lets go of it: it goes on, and its output is kept in the guest. `wait()` then rejects with CANCELED.
    * @throws SmartVMError INVALID_STATE for one that ends with this program
    */
   release(): void;
+}
+
+/** An address in the guest at which the agent listens. */
+export interface GuestListener {
+  /** With the port that it is, where any was asked for. */
+  readonly address: GuestAddress;
+  stop(): Promise<void>;
 }
 
 /** The way into a guest that runs SmartVM's agent. */
@@ -90,6 +106,16 @@ export interface Guest {
   files(request: object): Promise<GuestCommand>;
   /** Starts a process that others can reach. @throws SmartVMError EXEC_FAILED, AGENT_TOO_OLD */
   spawn(argv: readonly string[], options?: SpawnProcessOptions): Promise<GuestProcess>;
+  /**
+   * Starts such a process on a terminal: its output is all in `stdout`.
+   * @param argv undefined for the user's login shell
+   * @throws SmartVMError EXEC_FAILED, AGENT_TOO_OLD
+   */
+  openTerminal(
+    argv: readonly string[] | undefined,
+    terminal: TerminalSize & { term: string },
+    options?: SpawnProcessOptions,
+  ): Promise<GuestProcess>;
   /** Joins such a process. @throws SmartVMError PROCESS_NOT_FOUND, AGENT_TOO_OLD */
   connect(pid: number): Promise<GuestProcess>;
   /**
@@ -98,6 +124,10 @@ export interface Guest {
    * @throws SmartVMError EXEC_FAILED
    */
   spawnDetached(argv: readonly string[], options?: SpawnDetachedOptions): Promise<() => void>;
+  /** Connects to a socket in the guest. @throws SmartVMError PORT_UNREACHABLE when nobody listens there, AGENT_UNREACHABLE */
+  dial(address: GuestAddress): Promise<Duplex>;
+  /** Listens in the guest while the connection lasts. @throws SmartVMError AGENT_FAILED, AGENT_UNREACHABLE */
+  listen(address: GuestAddress, take: (socket: Duplex) => void): Promise<GuestListener>;
   /**
    * Sets the guest's network up anew, or, without a change, waits until it is set up. What is there already stays.
    * @throws SmartVMError GUEST_NETWORK_FAILED, AGENT_FAILED, AGENT_UNREACHABLE

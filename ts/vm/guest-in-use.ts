@@ -1,17 +1,22 @@
+import type { Duplex } from 'node:stream';
 import type { NetworkAttachment } from '../config/network.js';
 import type { SmartVMError } from '../errors.js';
 import type {
   Guest,
   GuestCommand,
   GuestInterfaceStatus,
+  GuestListener,
   GuestNetworkChange,
   GuestProcess,
   SpawnDetachedOptions,
   SpawnOptions,
   SpawnProcessOptions,
+  TerminalSize,
 } from '../guest/types.js';
 
-/** A guest whose commands are counted while they run. */
+type GuestAddress = Parameters<Guest['dial']>[0];
+
+/** A guest whose commands and connections are counted while they last. */
 export class GuestInUse implements Guest {
   readonly #guest: Guest;
   readonly #begin: () => Promise<() => void>;
@@ -38,6 +43,14 @@ export class GuestInUse implements Guest {
     return await this.#counted(() => this.#guest.spawn(argv, options));
   }
 
+  async openTerminal(
+    argv: readonly string[] | undefined,
+    terminal: TerminalSize & { term: string },
+    options?: SpawnProcessOptions,
+  ): Promise<GuestProcess> {
+    return await this.#counted(() => this.#guest.openTerminal(argv, terminal, options));
+  }
+
   async connect(pid: number): Promise<GuestProcess> {
     return await this.#counted(() => this.#guest.connect(pid));
   }
@@ -53,6 +66,26 @@ export class GuestInUse implements Guest {
       end();
       throw error;
     }
+  }
+
+  async dial(address: GuestAddress): Promise<Duplex> {
+    const end = await this.#begin();
+    try {
+      return (await this.#guest.dial(address)).once('close', end);
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
+  async listen(address: GuestAddress, take: (socket: Duplex) => void): Promise<GuestListener> {
+    return await this.#guest.listen(address, (socket) => {
+      take(socket);
+      this.#begin().then(
+        (end) => (socket.closed ? end() : socket.once('close', end)),
+        () => socket.destroy(), // the VM's idle time has just come
+      );
+    });
   }
 
   /** It is counted until it runs: nobody waits for its end. */

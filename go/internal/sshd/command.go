@@ -50,6 +50,8 @@ type vector struct {
 	Detached *detached `json:"detached"`
 	// Spawned is there for a process that can be reached by its number.
 	Spawned *spawned `json:"spawned"`
+	// Login, without argv, is the user's login shell.
+	Login bool `json:"login"`
 	// Limits are of the process and all that descend from it.
 	Limits *guestlimits.Limits `json:"limits"`
 }
@@ -112,19 +114,24 @@ func (s *session) command(kind, value string) (*command, error) {
 	if json, ok := strings.CutPrefix(value, vectorPrefix); ok && kind == "exec" {
 		return s.vectorCommand(json, user)
 	}
-	shell := user.Shell
-	if _, err := os.Stat(shell); err != nil {
-		shell = "/bin/sh"
-	}
-	user.Shell = shell
-	c := &command{path: shell, user: user, dir: homeOf(user), env: s.environment(user, nil)}
+	user.Shell = shellOf(user)
+	c := &command{path: user.Shell, user: user, dir: homeOf(user), env: s.environment(user, nil), argv: loginArgv(user.Shell)}
 	if kind == "exec" {
-		c.argv = []string{shell, "-c", value}
-	} else {
-		// The leading dash makes it a login shell.
-		c.argv = []string{"-" + filepath.Base(shell)}
+		c.argv = []string{user.Shell, "-c", value}
 	}
 	return c, nil
+}
+
+func shellOf(user passwd.User) string {
+	if _, err := os.Stat(user.Shell); err != nil {
+		return "/bin/sh"
+	}
+	return user.Shell
+}
+
+// loginArgv has the leading dash that makes a shell a login shell.
+func loginArgv(shell string) []string {
+	return []string{"-" + filepath.Base(shell)}
 }
 
 func (s *session) vectorCommand(text string, user passwd.User) (*command, error) {
@@ -132,8 +139,8 @@ func (s *session) vectorCommand(text string, user passwd.User) (*command, error)
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
 		return nil, fmt.Errorf("smartvm-exec: %w", err)
 	}
-	if len(v.Argv) == 0 || v.Argv[0] == "" {
-		return nil, errors.New("smartvm-exec: argv is empty")
+	if !v.Login && (len(v.Argv) == 0 || v.Argv[0] == "") || v.Login && len(v.Argv) > 0 {
+		return nil, errors.New("smartvm-exec: there is to be either argv or login")
 	}
 	for name, value := range v.Env {
 		if !validEnv(name, value) {
@@ -153,12 +160,17 @@ func (s *session) vectorCommand(text string, user passwd.User) (*command, error)
 		}
 		user = other
 	}
+	user.Shell = shellOf(user)
 	c := &command{argv: v.Argv, user: user, dir: cmp.Or(v.Cwd, defaults.Cwd), detached: v.Detached, spawned: v.Spawned, limits: v.Limits}
 	c.env = s.environment(user, v.Env)
 	if c.dir == "" {
 		c.dir = homeOf(user)
 	} else if info, err := os.Stat(c.dir); err != nil || !info.IsDir() {
 		return nil, fmt.Errorf("%s: not a directory of the guest", c.dir)
+	}
+	if v.Login {
+		c.path, c.argv = user.Shell, loginArgv(user.Shell)
+		return c, nil
 	}
 	path, err := lookPath(v.Argv[0], c.env)
 	c.path = path

@@ -30,7 +30,7 @@ func TestExecEndsWithTheCommandsOutputAndStatus(t *testing.T) {
 		{command: `smartvm-exec {"argv":["sh"],"cwd":"/nowhere"}`,
 			stderr: "smartvm-agent: /nowhere: not a directory of the guest\n", code: 126},
 		{command: `smartvm-exec {"argv":["sh"],"user":"x"}`, stderr: "smartvm-agent: no such user\n", code: 126},
-		{command: `smartvm-exec {"argv":[]}`, stderr: "smartvm-agent: smartvm-exec: argv is empty\n", code: 126},
+		{command: `smartvm-exec {"argv":[]}`, stderr: "smartvm-agent: smartvm-exec: there is to be either argv or login\n", code: 126},
 		{command: `smartvm-exec {"argv":["a\u0000b"]}`, stderr: "smartvm-agent: a\x00b: not found\n", code: 127},
 	} {
 		stdout, stderr, code, signal := run(t, client, c.command)

@@ -10,7 +10,11 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-const dialTimeout = 10 * time.Second
+const (
+	dialTimeout = 10 * time.Second
+	// By then a connection has to have taken what its client has left for it.
+	drainTimeout = 30 * time.Second
+)
 
 // forwardTCP serves a direct-tcpip channel (RFC 4254, 7.2).
 func (s *Server) forwardTCP(offer ssh.NewChannel) {
@@ -43,16 +47,37 @@ func (s *Server) forwardUnix(offer ssh.NewChannel) {
 
 func (s *Server) forward(offer ssh.NewChannel, network, address string) {
 	<-s.options.Ready
-	peer, err := net.DialTimeout(network, address, dialTimeout)
+	peer, err := dial(network, address)
 	if err != nil {
 		offer.Reject(ssh.ConnectionFailed, err.Error())
 		return
 	}
-	defer peer.Close()
 	channel, requests, err := offer.Accept()
 	if err != nil {
+		peer.Close()
 		return
 	}
+	splice(peer, channel, requests)
+}
+
+// dial reaches what listens at either loopback address of the name that has both, without asking a resolver.
+func dial(network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if network != "tcp" || err != nil || host != "localhost" {
+		return net.DialTimeout(network, address, dialTimeout)
+	}
+	peer, err := net.DialTimeout(network, net.JoinHostPort("127.0.0.1", port), dialTimeout)
+	if err != nil {
+		if other, otherErr := net.DialTimeout(network, net.JoinHostPort("::1", port), dialTimeout); otherErr == nil {
+			return other, nil
+		}
+	}
+	return peer, err
+}
+
+// splice joins a connection and a channel until both directions have ended, or one of the two is gone.
+func splice(peer net.Conn, channel ssh.Channel, requests <-chan *ssh.Request) {
+	defer peer.Close()
 	defer channel.Close()
 	var copies sync.WaitGroup
 	copies.Go(func() {
@@ -65,10 +90,11 @@ func (s *Server) forward(offer ssh.NewChannel, network, address string) {
 			half.CloseWrite()
 		}
 	})
-	// They end when the channel is closed, also where the connection behind it still has something to say.
+	// When the channel is closed nobody hears any more what the connection still says. What has come for it goes on to it.
 	go func() {
 		ssh.DiscardRequests(requests)
-		peer.Close()
+		peer.SetReadDeadline(time.Unix(1, 0))
+		peer.SetWriteDeadline(time.Now().Add(drainTimeout))
 	}()
 	copies.Wait()
 }

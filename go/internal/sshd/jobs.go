@@ -94,7 +94,9 @@ func told(argv []string) []string {
 func (t *jobs) follow(j *job) {
 	var outputs sync.WaitGroup
 	outputs.Go(func() { pump(j.output.Writer(streamOut), j.streams.stdout) })
-	outputs.Go(func() { pump(j.output.Writer(streamErr), j.streams.stderr) })
+	if j.streams.stderr != nil {
+		outputs.Go(func() { pump(j.output.Writer(streamErr), j.streams.stderr) })
+	}
 	<-j.process.Done()
 	j.streams.endInput()
 	j.streams.endOutput()

@@ -110,7 +110,9 @@ func (s *Server) Serve(conn net.Conn) {
 	if err != nil {
 		return
 	}
-	go s.serveRequests(requests)
+	reverse := newReverse(client)
+	defer reverse.end()
+	go s.serveRequests(requests, reverse.requests())
 	user := s.userOf(client)
 	for channel := range channels {
 		switch channel.ChannelType() {
@@ -149,9 +151,14 @@ func (s *Server) userOf(client *ssh.ServerConn) func() (passwd.User, error) {
 	}
 }
 
-func (s *Server) serveRequests(requests <-chan *ssh.Request) {
+func (s *Server) serveRequests(requests <-chan *ssh.Request, own map[string]GlobalRequest) {
 	for request := range requests {
 		handler := s.options.Requests[request.Type]
+		if forward := own[request.Type]; forward != nil {
+			// What listens has to be in the guest's own root.
+			<-s.options.Ready
+			handler = forward
+		}
 		if handler == nil {
 			request.Reply(false, nil)
 			continue

@@ -169,17 +169,21 @@ func (s *session) startProcess(kind, value string) error {
 
 // run starts the command and leaves it to goroutines that end with it.
 func (s *session) run(c *command) error {
-	open := openPipes
-	if s.window != nil {
-		open = s.openTerminal
-	}
-	process, streams, err := s.spawn(c, open)
+	process, streams, err := s.spawn(c, s.opener())
 	if err != nil {
 		return err
 	}
 	s.process = process
 	go s.carry(process, streams)
 	return nil
+}
+
+// opener gives a terminal to those who have asked for one.
+func (s *session) opener() opener {
+	if s.window != nil {
+		return s.openTerminal
+	}
+	return openPipes
 }
 
 // spawn starts a process on streams of its own.

@@ -29,7 +29,7 @@ func (s *session) runSpawned(c *command) error {
 	if !table.hasRoom() {
 		return errFull
 	}
-	process, streams, err := s.spawn(c, openPipes)
+	process, streams, err := s.spawn(c, s.opener())
 	if err != nil {
 		return err
 	}
@@ -55,6 +55,9 @@ func (s *session) attach(text string) error {
 		return &startError{fmt.Sprintf("%d: no such process", request.PID), exitNotFound}
 	}
 	s.process, s.outlived = j.process, true
+	if j.streams.terminal {
+		s.terminal = j.streams.stdin
+	}
 	s.join(j, reader, struct {
 		jobFacts
 		Dropped int64 `json:"dropped"`

@@ -213,3 +213,43 @@ func TestEndedProcessesAreForgottenTheOldestFirst(t *testing.T) {
 		return len(all) == maxEndedJobs && !oldest && kept
 	})
 }
+
+func TestASpawnedTerminalIsLeftAndJoined(t *testing.T) {
+	client := serve(t, nil).client()
+	session := newSession(t, client)
+	if err := session.RequestPty("xterm", 30, 100, ssh.TerminalModes{}); err != nil {
+		t.Fatal(err)
+	}
+	line, rest := background(t, session, `smartvm-exec {"argv":["sh","-c","stty size; read x; stty size"],"spawned":{"outlives":true}}`)
+	var begun struct{ PID int }
+	if err := json.Unmarshal([]byte(line), &begun); err != nil {
+		t.Fatal(line, err)
+	}
+	if size, _ := rest.ReadString('\n'); size != "30 100\r\n" {
+		t.Fatalf("%q", size)
+	}
+	session.Close()
+	again := newSession(t, client)
+	stdin, err := again.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest = background(t, again, fmt.Sprintf(`smartvm-attach {"pid":%d}`, begun.PID))
+	if err := again.WindowChange(40, 120); err != nil {
+		t.Fatal(err)
+	}
+	stdin.Write([]byte("\n"))
+	if out, err := io.ReadAll(rest); err != nil || string(out) != "30 100\r\n\r\n40 120\r\n" {
+		t.Fatalf("%q %v", out, err)
+	}
+}
+
+func TestALoginShell(t *testing.T) {
+	f := serve(t, nil)
+	session := newSession(t, f.client())
+	session.Stdin = strings.NewReader("echo $0 $PWD\n")
+	out, err := session.Output(`smartvm-exec {"login":true}`)
+	if err != nil || string(out) != "-sh "+f.home+"\n" {
+		t.Fatalf("%q %v", out, err)
+	}
+}

@@ -1,14 +1,16 @@
 import type { GuestProcess } from '../../guest/types.js';
 import { type EnvironmentOptions, environmentOf } from '../environment.js';
-import { exitCodeOf, exitCodeOfRefusal } from '../process-exit.js';
-import { reportError } from '../report.js';
+import { exitCodeOf } from '../process-exit.js';
 import { aborted, joinStreams } from '../streams.js';
 import { attachTo, findLivingVm } from '../vms/attached.js';
+import { refusal } from './refusal.js';
 import { forwardSignals } from './signals.js';
 
 export interface ExecOptions extends EnvironmentOptions {
   detach?: boolean;
+  detachKeys?: string;
   interactive?: boolean;
+  tty?: boolean;
   user?: string;
   workdir?: string;
 }
@@ -23,6 +25,10 @@ export async function exec(reference: string, command: readonly string[], option
       const left = await vm.spawn(command, { ...spawnOptions, detached: true, stdin: 'ignore' });
       left.release();
       return 0;
+    }
+    if (options.tty) {
+      const { execAtTerminal } = await import('../terminal/exec.js');
+      return await execAtTerminal(vm, command, spawnOptions, options, signals);
     }
     const child = await vm.spawn(command, spawnOptions);
     return await follow(child, options, signals);
@@ -41,13 +47,4 @@ async function follow(
   // A process of which nothing is read any more does not say how it ended.
   const code = await Promise.race([child.wait().then(exitCodeOf), aborted(signals.ending)]);
   return signals.exitCode ?? code;
-}
-
-function refusal(error: unknown): number {
-  const exitCode = exitCodeOfRefusal(error);
-  if (exitCode === undefined) {
-    throw error;
-  }
-  reportError(error);
-  return exitCode;
 }

@@ -1,0 +1,169 @@
+package sshd
+
+import (
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// reverse is what one connection's client listens to in the guest.
+type reverse struct {
+	client *ssh.ServerConn
+	mu     sync.Mutex
+	ended  bool
+	byName map[string]net.Listener
+}
+
+// tcpForward is the payload of tcpip-forward and of its cancellation (RFC 4254, 7.1).
+type tcpForward struct {
+	Address string
+	Port    uint32
+}
+
+// unixForward is that of streamlocal-forward@openssh.com (OpenSSH's PROTOCOL, 2.4).
+type unixForward struct{ Path string }
+
+var errMalformed = errors.New("malformed request")
+
+func newReverse(client *ssh.ServerConn) *reverse {
+	return &reverse{client: client, byName: map[string]net.Listener{}}
+}
+
+// requests are the global requests by which a client listens, and no longer does.
+func (r *reverse) requests() map[string]GlobalRequest {
+	return map[string]GlobalRequest{
+		"tcpip-forward":                          r.listenTCP,
+		"cancel-tcpip-forward":                   r.cancelTCP,
+		"streamlocal-forward@openssh.com":        r.listenUnix,
+		"cancel-streamlocal-forward@openssh.com": r.cancelUnix,
+	}
+}
+
+func (r *reverse) listenTCP(payload []byte) ([]byte, func(), error) {
+	var asked tcpForward
+	if ssh.Unmarshal(payload, &asked) != nil || asked.Port > 1<<16-1 {
+		return nil, nil, errMalformed
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(bindAddress(asked.Address), strconv.FormatUint(uint64(asked.Port), 10)))
+	if err != nil {
+		return nil, nil, err
+	}
+	bound := tcpForward{asked.Address, uint32(listener.Addr().(*net.TCPAddr).Port)}
+	offer := func(from net.Conn) (string, []byte) {
+		origin, _ := from.RemoteAddr().(*net.TCPAddr)
+		return "forwarded-tcpip", ssh.Marshal(struct {
+			Address    string
+			Port       uint32
+			Origin     string
+			OriginPort uint32
+		}{bound.Address, bound.Port, origin.IP.String(), uint32(origin.Port)})
+	}
+	if err := r.add(bound.name(), listener, offer); err != nil {
+		return nil, nil, err
+	}
+	if asked.Port != 0 {
+		return nil, nil, nil
+	}
+	return ssh.Marshal(struct{ Port uint32 }{bound.Port}), nil, nil
+}
+
+func (r *reverse) cancelTCP(payload []byte) ([]byte, func(), error) {
+	var asked tcpForward
+	if ssh.Unmarshal(payload, &asked) != nil {
+		return nil, nil, errMalformed
+	}
+	return nil, nil, r.cancel(asked.name())
+}
+
+func (r *reverse) listenUnix(payload []byte) ([]byte, func(), error) {
+	var asked unixForward
+	if ssh.Unmarshal(payload, &asked) != nil {
+		return nil, nil, errMalformed
+	}
+	listener, err := net.Listen("unix", asked.Path)
+	if err != nil {
+		return nil, nil, err
+	}
+	offer := func(net.Conn) (string, []byte) {
+		return "forwarded-streamlocal@openssh.com", ssh.Marshal(struct{ Path, Reserved string }{asked.Path, ""})
+	}
+	return nil, nil, r.add(asked.Path, listener, offer)
+}
+
+func (r *reverse) cancelUnix(payload []byte) ([]byte, func(), error) {
+	var asked unixForward
+	if ssh.Unmarshal(payload, &asked) != nil {
+		return nil, nil, errMalformed
+	}
+	return nil, nil, r.cancel(asked.Path)
+}
+
+func (f tcpForward) name() string {
+	return net.JoinHostPort(f.Address, strconv.FormatUint(uint64(f.Port), 10))
+}
+
+// bindAddress is what the names of RFC 4254, 7.1 stand for.
+func bindAddress(address string) string {
+	switch address {
+	case "*":
+		return ""
+	case "localhost":
+		return "127.0.0.1"
+	}
+	return address
+}
+
+// add offers the client a channel for each connection that comes, until it cancels that or is gone.
+func (r *reverse) add(name string, listener net.Listener, offer func(net.Conn) (string, []byte)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended || r.byName[name] != nil {
+		listener.Close()
+		return net.ErrClosed
+	}
+	r.byName[name] = listener
+	go func() {
+		for {
+			peer, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go r.carry(peer, offer)
+		}
+	}()
+	return nil
+}
+
+func (r *reverse) carry(peer net.Conn, offer func(net.Conn) (string, []byte)) {
+	kind, payload := offer(peer)
+	channel, requests, err := r.client.OpenChannel(kind, payload)
+	if err != nil {
+		peer.Close()
+		return
+	}
+	splice(peer, channel, requests)
+}
+
+func (r *reverse) cancel(name string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	listener := r.byName[name]
+	if listener == nil {
+		return net.ErrClosed
+	}
+	delete(r.byName, name)
+	return listener.Close()
+}
+
+// end closes all that the client listens to.
+func (r *reverse) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	for _, listener := range r.byName {
+		listener.Close()
+	}
+}
