@@ -52,7 +52,7 @@ const BRING_UP: Steps = [
   ],
 ];
 const PORTS: BootStep = { name: 'ports', run: publishPorts };
-const KEEPER: BootStep = { name: 'keeper', run: callKeeper };
+const RECORD: BootStep = { name: 'record', run: recordProcesses };
 const SEAL: Steps = [[{ name: 'seal', run: sealVm }]];
 const AGENT: Steps = [[{ name: 'agent', run: connectAgent }], [{ name: 'guest-network', run: awaitGuestNetwork }]];
 
@@ -60,7 +60,7 @@ const AGENT: Steps = [[{ name: 'agent', run: connectAgent }], [{ name: 'guest-ne
 export const BOOT: Steps = [
   ...BRING_UP,
   [{ name: 'configure', run: configure }, PORTS],
-  [{ name: 'instance-start', run: startInstance }, KEEPER],
+  [{ name: 'instance-start', run: startInstance }, RECORD],
   ...SEAL,
   ...AGENT,
   [{ name: 'keep', run: keepLayer }],
@@ -71,7 +71,7 @@ export const BOOT: Steps = [
 export const RESTORE: Steps = [
   ...BRING_UP,
   [PORTS],
-  [{ name: 'load-snapshot', run: loadSnapshot }, KEEPER],
+  [{ name: 'load-snapshot', run: loadSnapshot }, RECORD],
   ...SEAL,
   [{ name: 'metadata', run: restoreMetadata }],
   ...AGENT,
@@ -252,13 +252,11 @@ async function startVmm(context: BootContext, signal: AbortSignal): Promise<void
   context.process = vmm;
   context.onVmm(vmm);
   await vmm.waitUntilReady(remaining(context), signal);
-  void vmm.reachKeeper();
 }
 
-/** While the VMM is busy with its guest: keeper and record are in nobody's way then. */
-async function callKeeper(context: BootContext): Promise<void> {
-  const vmm = started(context);
-  await Promise.all([vmm.reachKeeper(), recorded(context).update({ processes: vmm.processes })]);
+/** While the VMM is busy with its guest: the record is in nobody's way then. */
+async function recordProcesses(context: BootContext): Promise<void> {
+  await recorded(context).update({ processes: started(context).processes });
 }
 
 /** The last moment at which a VM is not in use yet: its VMM has made all that it makes. */
