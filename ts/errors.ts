@@ -97,6 +97,8 @@ export const ERROR_CODES = {
   PORT_UNREACHABLE:
     'Nothing in the guest answers at a port or Unix socket. `details` has which; `waitForPort()` waits until something does.',
   PROCESS_NOT_FOUND: 'No process of that number was started by `spawn()`, or it has ended long ago.',
+  READY_TIMEOUT:
+    'What a VM was to be ready for did not come in time. The message and `details.failed` name the waits, and what they saw last: look at that server or command, or allow more by `readyTimeoutMs`.',
   RECORD_UNREADABLE:
     'The record of a VM is of a later release of SmartVM, or damaged. Nothing of the VM is touched; `details` has the path.',
   RELEASE_INVALID: 'A fetched release of Firecracker is not what it should be. Nothing of it is kept.',

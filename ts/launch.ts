@@ -14,6 +14,7 @@ import { dialerOf } from './guest/dial.js';
 import { generateVmKeys, type VmKeys } from './guest/keys.js';
 import { guestNetworkOf } from './guest/network.js';
 import { AGENT_PROTOCOL } from './guest/protocol.js';
+import { assertReadyOptions, type ReadyOptions } from './guest/ready/ready.js';
 import type { DialGuest } from './guest/types.js';
 import type { BootImage, ImageProgress } from './images/image-manager.js';
 import { perVmInitramfs } from './images/initramfs.js';
@@ -21,7 +22,12 @@ import type { LayerPlan } from './images/layers/plan.js';
 import type { Amounts } from './vmm/capacity/amounts.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
-export interface LaunchOptions extends Omit<VmTags, 'image'>, LifetimeOptions, LayerOptions, NetworkChoices {
+export interface LaunchOptions
+  extends Omit<VmTags, 'image'>,
+    LifetimeOptions,
+    LayerOptions,
+    NetworkChoices,
+    ReadyOptions {
   /** 1 to 64 letters, digits or hyphens. Default: made up. */
   id?: string | undefined;
   /** `debian:trixie`, `oci:python:3.12`, a folder with a root file system, and more: docs/images.md. Default `debian`. */
@@ -76,6 +82,7 @@ export function assertLaunch(options: LaunchOptions, { memoryMib: hostMib }: Pic
   assertLifetime(options);
   assertRemoval(options.removeOnExit, options.detached);
   assertCommandOptions(options);
+  assertReadyOptions(options);
   assertLayerOptions(options);
   networkPlanOf(options);
   keptLayerName(options);
@@ -94,8 +101,12 @@ export function imageReference(image: LaunchOptions['image']): string | undefine
 
 /** What a VM is beside its configuration. @param image the name of the image that it boots */
 export function vmOptionsOf(options: LaunchOptions, image: string) {
-  const { name, labels, detached, removeOnExit, command } = options;
-  return { name, labels, image, detached, removeOnExit, command, ...lifetimeOf(options), ...networkPlanOf(options) };
+  const { name, labels, detached, removeOnExit, command, readyWhen, readyTimeoutMs } = options;
+  return {
+    ...{ name, labels, image, detached, removeOnExit, command, readyWhen, readyTimeoutMs },
+    ...lifetimeOf(options),
+    ...networkPlanOf(options),
+  };
 }
 
 /** The VM that runs an image: a layer of its own for its writes, vsock for the agent. */

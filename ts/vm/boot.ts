@@ -19,6 +19,7 @@ import { configure, loadSnapshot, restoreMetadata, startInstance } from './confi
 import { beginLife } from './lifetime.js';
 import { jailNetwork, plumbNetwork, takeAddresses } from './network.js';
 import { publishPorts } from './ports.js';
+import { awaitReadiness } from './ready.js';
 import { makeRuntimeDirectory } from './runtime-directory.js';
 import { StepLog, type StepTiming } from './step-log.js';
 
@@ -53,6 +54,7 @@ const BRING_UP: Steps = [
 ];
 const PORTS: BootStep = { name: 'ports', run: publishPorts };
 const RECORD: BootStep = { name: 'record', run: recordProcesses };
+const READY: BootStep = { name: 'ready', run: awaitReadiness };
 const SEAL: Steps = [[{ name: 'seal', run: sealVm }]];
 const AGENT: Steps = [[{ name: 'agent', run: connectAgent }], [{ name: 'guest-network', run: awaitGuestNetwork }]];
 
@@ -65,6 +67,7 @@ export const BOOT: Steps = [
   ...AGENT,
   [{ name: 'keep', run: keepLayer }],
   [{ name: 'command', run: startCommand }],
+  [READY],
 ];
 
 /** A start from a snapshot to a guest that answers again. */
@@ -75,6 +78,7 @@ export const RESTORE: Steps = [
   ...SEAL,
   [{ name: 'metadata', run: restoreMetadata }],
   ...AGENT,
+  [READY],
 ];
 
 /** In place of a start, for a VM that runs. Its guest is reached when it is there. */

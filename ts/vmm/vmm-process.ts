@@ -258,9 +258,9 @@ export class VmmProcess {
   }
 
   /** An error about this VMM, with the last lines of its output and of the guest's console. */
-  async describe(code: 'BOOT_TIMEOUT', what: string): Promise<SmartVMError> {
+  async describe(code: 'BOOT_TIMEOUT' | 'READY_TIMEOUT', what: string, details?: object): Promise<SmartVMError> {
     await this.reachKeeper(); // which has its output
-    return await withLastWords(this.#options, code, what, await this.consoleTail());
+    return await withLastWords(this.#options, code, what, await this.consoleTail(), details);
   }
 
   async #changeMounts(method: 'PUT' | 'DELETE', mount: { path: string; writable?: boolean }): Promise<void> {
