@@ -255,7 +255,7 @@ export class VmmProcess {
   }
 
   /** An error about this VMM, with the last lines of its output and of the guest's console. */
-  async describe(code: 'BOOT_TIMEOUT', what: string): Promise<SmartVMError> {
+  async describe(code: 'BOOT_TIMEOUT' | 'INIT_FAILED', what: string): Promise<SmartVMError> {
     await this.reachKeeper(); // which has its output
     return await withLastWords(this.#options, code, what, await this.consoleTail());
   }
