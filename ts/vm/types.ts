@@ -96,7 +96,7 @@ export interface StartOptions {
 }
 
 export interface StopOptions {
-  /** Milliseconds that each rung of the shutdown ladder is given. Default 5,000. */
+  /** Milliseconds that each rung of the shutdown ladder is given. Default 5,000, and 30,000 for an image's own init to end its services. */
   graceMs?: number | undefined;
   /** Goes straight to SIGKILL. What the guest has not written to its disks is lost. Default false. */
   force?: boolean | undefined;

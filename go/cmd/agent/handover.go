@@ -39,15 +39,22 @@ func (a *agent) handOver() error {
 // initStatus answers the verb `init` once it is known how the image's init has come up.
 func (a *agent) initStatus([]byte) ([]byte, func(), error) {
 	status := handover.Status{State: handover.Up}
-	mode := guestconfig.AgentInit
 	if a.beside != nil {
-		mode, status = guestconfig.ImageInit, a.beside.Settled()
+		status = a.beside.Settled()
 	}
 	reply, err := json.Marshal(struct {
 		Init string `json:"init"`
 		handover.Status
-	}{mode, status})
+	}{a.mode(), status})
 	return reply, nil, err
+}
+
+// mode is who PID 1 is, or is to be.
+func (a *agent) mode() string {
+	if a.beside != nil {
+		return guestconfig.ImageInit
+	}
+	return guestconfig.AgentInit
 }
 
 // askInit has the image's init end the machine, as it does by itself: its services in their order, then everything else. What runs for

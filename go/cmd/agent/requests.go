@@ -103,7 +103,9 @@ func (a *agent) shutdown(payload []byte) ([]byte, func(), error) {
 	if !ok {
 		return nil, nil, fmt.Errorf("unknown mode %.16q", request.Mode)
 	}
-	return []byte("{}"), func() { a.end(command) }, nil
+	// Who ends what runs has its own idea of how long that may take.
+	reply, err := json.Marshal(map[string]string{"init": a.mode()})
+	return reply, func() { a.end(command) }, err
 }
 
 // end begins the shutdown, once.
