@@ -52,6 +52,10 @@ export const ERROR_CODES = {
   IMAGE_REFUSED:
     'An OCI image is not as it must be: other digests, another architecture, members that lead out of it, over a limit.',
   IMAGE_UNKNOWN: 'No image of that name. The message has the forms that a name can have.',
+  INIT_FAILED:
+    'The init of the image is there and cannot be executed. `details.path` says which it is, the message why.',
+  INIT_MISSING:
+    "The image has no init of its own, which `init: 'image'` asks for. `details.lookedFor` has the paths at which there is none. Take an image that has one, or `init: 'agent'`.",
   INTERFACE_GONE: 'An interface that a network needs is not there, or has gone. The message says which.',
   INTERFACE_TAKEN:
     'An interface of the host has the name that a network would use, and is not of SmartVM. It is left as it is; name another.',

@@ -177,9 +177,13 @@ export class GuestConnection implements Guest {
     }
   }
 
-  /** Asks the guest to end itself in order. `reboot` ends a Firecracker on x86, where a power-off does not. */
-  async shutdown(mode: 'reboot' | 'poweroff'): Promise<void> {
-    await this.control('shutdown', { mode });
+  /**
+   * Asks the guest to end itself in order. `reboot` ends a Firecracker on x86, where a power-off does not. True where the image's own init
+   * does it.
+   */
+  async shutdown(mode: 'reboot' | 'poweroff'): Promise<boolean> {
+    const { init } = (await this.control('shutdown', { mode })) as { init?: unknown };
+    return init === 'image';
   }
 
   /** Ends the connection; processes that it started are ended by the agent. */

@@ -16,6 +16,7 @@ import { awaitGuestNetwork, connectAgent, startCommand } from './agent.js';
 import { attachVmm } from './attach.js';
 import { type BootContext, recorded, remaining, started } from './boot-context.js';
 import { configure, loadSnapshot, restoreMetadata, startInstance } from './configure.js';
+import { awaitInit } from './init.js';
 import { beginLife } from './lifetime.js';
 import { jailNetwork, plumbNetwork, takeAddresses } from './network.js';
 import { publishPorts } from './ports.js';
@@ -65,6 +66,7 @@ export const BOOT: Steps = [
   [{ name: 'instance-start', run: startInstance }, RECORD],
   ...SEAL,
   ...AGENT,
+  [{ name: 'init', run: awaitInit }],
   [{ name: 'keep', run: keepLayer }],
   [{ name: 'command', run: startCommand }],
   [READY],

@@ -20,7 +20,7 @@ import { keepsLayer } from './layer.js';
 import { assertStartable } from './options.js';
 import { followOthers, pauseVm, resumeVm, snapshotVm } from './power.js';
 import { RunningVM, type VmCall } from './running-vm.js';
-import { shutDown } from './shutdown.js';
+import { GRACE_MS, shutDown } from './shutdown.js';
 import { isFinal, StateMachine, type VmState } from './state.js';
 import type { StepTiming } from './step-log.js';
 import { tell } from './tell.js';
@@ -28,7 +28,6 @@ import type { MicroVMOptions, NetworkProvider, StartOptions, StopOptions, StopRe
 import { VmNetwork } from './vm-network.js';
 
 const DEFAULT_START_TIMEOUT_MS = 60_000;
-const DEFAULT_GRACE_MS = 5_000;
 
 /** One microVM: its configuration, its life (see `TRANSITIONS` and `BOOT`) and, while it runs, the way into its guest. */
 export class MicroVM extends RunningVM implements AsyncDisposable {
@@ -218,10 +217,10 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     }
     await Promise.resolve(); // called by a listener of 'starting', this runs before start() has returned its promise
     await this.#starting?.catch(() => undefined); // start() reports it
-    const graceMs = options.graceMs ?? DEFAULT_GRACE_MS;
+    const { graceMs } = options;
     if (!options.force) {
       // A VMM that hangs may not end the call under way; those behind it are refused by now.
-      await withDeadline(this.#calls.idle, graceMs, () => new Error('busy')).catch(() => undefined);
+      await withDeadline(this.#calls.idle, graceMs ?? GRACE_MS, () => new Error('busy')).catch(() => undefined);
     }
     if (!isFinal(this.state) && !this.#machine) {
       this.vmm(); // says that there is none: this has let go of it

@@ -258,7 +258,11 @@ export class VmmProcess {
   }
 
   /** An error about this VMM, with the last lines of its output and of the guest's console. */
-  async describe(code: 'BOOT_TIMEOUT' | 'READY_TIMEOUT', what: string, details?: object): Promise<SmartVMError> {
+  async describe(
+    code: 'BOOT_TIMEOUT' | 'INIT_FAILED' | 'READY_TIMEOUT',
+    what: string,
+    details?: object,
+  ): Promise<SmartVMError> {
     await this.reachKeeper(); // which has its output
     return await withLastWords(this.#options, code, what, await this.consoleTail(), details);
   }
