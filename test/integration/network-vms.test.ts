@@ -115,6 +115,49 @@ describe.runIf(isRoot).each(VMMS)('$name: a VM in a network', (vmm) => {
     expect(new Set(own).size).toBe(8);
     expect(host.net.links().toSorted()).toEqual(['svbr0', a?.tapName, b?.tapName].toSorted());
     expect(two.published).toHaveLength(1);
+
+    // In namespaces of their own, both have the addresses that the twin had.
+    await program.call('createNetwork', { name: 'apart', mode: 'netns' });
+    const apart = { networks: [{ network: 'apart' }], restore };
+    const three = await program.call('start', { id: 'three' }, apart);
+    const four = await program.call('start', { id: 'four' }, apart);
+    const [c, d] = [three.interfaces[0], four.interfaces[0]];
+    const inner = (one: typeof c) => [one?.attachment.ipv4, one?.attachment.ipv6, one?.attachment.mac];
+    expect(inner(d)).toEqual(inner(c));
+    expect(
+      new Set([a, b, c?.wire, d?.wire].flatMap((wire) => [wire?.tapName, wire?.ipv4, wire?.ipv6, wire?.mac])).size,
+    ).toBe(16);
+    await program.call('end');
+    expect([host.net.state(), await host.holdings()]).toEqual([before, []]);
+  });
+
+  test('whose rules or interface somebody takes away is told of by the doctor and to who watches, and ends whole', async () => {
+    const program = host.program();
+    const finding = async () => (await program.call('doctor', 'network-rules'))[0];
+    expect(await finding()).toMatchObject({ verdict: 'ok' });
+    const { interfaces } = await program.call('start', host.toy('one'), { networks: [{}] });
+    const tapName = interfaces[0]?.wire.tapName as string;
+    expect(await finding()).toMatchObject({ verdict: 'ok', detail: 'in place for one' });
+    const whole = rules();
+    host.net.run('nft', 'flush', 'ruleset');
+    expect(await finding()).toMatchObject({
+      verdict: 'fail',
+      detail: expect.stringContaining('rules of one:'),
+      remedy: 'smartvm network inspect default',
+    });
+    expect(await program.call('inspectNetwork', 'default')).toEqual([]);
+    expect([(await finding())?.verdict, rules()]).toEqual(['ok', whole]);
+
+    const watched = program.call('watch', 'one');
+    host.net.run('ip', 'link', 'delete', tapName);
+    await until(async () => (await program.call('events')).length > 0, 15_000, 'word of its interface');
+    expect(await finding()).toMatchObject({ verdict: 'warn', detail: expect.stringContaining('interfaces of one:') });
+    expect(await program.call('inspectNetwork', 'default')).toEqual([tapName]);
+    await program.call('stop', 'one');
+    await watched;
+    expect(await program.call('events')).toEqual([{ type: 'gone', ifaceId: 'eth0', tapName }]);
+    await program.call('start', host.toy('one'), { networks: [{}] });
+    expect(host.net.links().toSorted()).toEqual(['svbr0', tapName].toSorted());
     await program.call('end');
     expect([host.net.state(), await host.holdings()]).toEqual([before, []]);
   });
