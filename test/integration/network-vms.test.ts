@@ -1,4 +1,8 @@
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { NetworkRequest } from '../../ts/config/network.js';
+import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
+import { runBy } from '../support/jailed.js';
 import { until } from '../support/leftovers.js';
 import { VMMS } from '../support/toy-vm.js';
 import { VmHost } from '../support/vm-program.js';
@@ -129,6 +133,33 @@ describe.runIf(isRoot).each(VMMS)('$name: a VM in a network', (vmm) => {
     ).toBe(16);
     await program.call('end');
     expect([host.net.state(), await host.holdings()]).toEqual([before, []]);
+  });
+
+  test('of a user who is not root is in networks of the VMM, or refused and leaves nothing', async (context) => {
+    const nobody = 65_534;
+    const reads = (path: string) => runBy(nobody, 'test', '-r', path);
+    const readable = [await reads(join(PACKAGE_ROOT, 'dist/index.js')), await reads(vmm.path)];
+    context.skip(
+      readable.some(({ code }) => code !== 0),
+      'others cannot read this package, or the VMM, here',
+    );
+    const program = await host.programOf(nobody);
+    await program.call('createNetwork', { name: 'blue' });
+    const refused = async (networks: NetworkRequest[], code: string, publish: string[] = []) => {
+      const start = program.call('start', host.toy('one'), { networks, publish });
+      await expect(start).rejects.toMatchObject({ code });
+      expect([host.net.state(), await host.holdings('home')]).toEqual([before, []]);
+    };
+    await refused([{ network: 'blue' }], 'NET_ADMIN_MISSING');
+    if (vmm.name === 'Firecracker') {
+      await refused([{}], 'NETWORK_UNSUPPORTED');
+      return;
+    }
+    await refused([{}], 'NETWORK_UNSUPPORTED', ['8080:80']);
+    await program.call('start', host.toy('one'), { networks: [{}] });
+    expect(host.net.state()).toBe(before);
+    await program.call('end');
+    expect([host.net.state(), await host.holdings('home')]).toEqual([before, []]);
   });
 
   test('whose rules or interface somebody takes away is told of by the doctor and to who watches, and ends whole', async () => {
