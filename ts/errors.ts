@@ -93,6 +93,8 @@ export const ERROR_CODES = {
   NETWORK_IN_USE: 'VMs of the network run. `details.ids` has them; stop them first.',
   NETWORK_UNKNOWN: 'There is no network of that name. The message lists those there are.',
   NETWORK_UNSUPPORTED: 'What is asked of a network, its mode or the VMM cannot do. The message says what can.',
+  NETWORKS_ELSEWHERE:
+    'Programs with another `SMARTVM_RUNTIME_DIR` have networks on this host. The message says which: use the same, or a network namespace.',
   NO_CLIENT: 'The VM has not been started, so there is no API to call.',
   PACKAGE_DAMAGED:
     'A program that comes with the package is missing, or is not as it was built. Install the package again, or build the clone.',
