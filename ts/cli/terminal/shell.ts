@@ -3,7 +3,7 @@ import type { MicroVM } from '../../vm/micro-vm.js';
 import { type EnvironmentOptions, environmentOf } from '../environment.js';
 import { refusal } from '../exec/refusal.js';
 import { forwardSignals } from '../exec/signals.js';
-import { attachTo, findLivingVm } from '../vms/attached.js';
+import { attachTo, findRunningVm } from '../vms/attached.js';
 import { DetachKeys } from './detach-keys.js';
 import { assertTerminal, useTerminal } from './run.js';
 import { terminalSize } from './session.js';
@@ -21,7 +21,7 @@ export async function shell(reference: string, options: ShellOptions): Promise<n
   assertTerminal();
   using signals = forwardSignals();
   try {
-    await using vm = await attachTo(findLivingVm(reference), signals.ending);
+    await using vm = await attachTo(findRunningVm(reference), signals.ending);
     return await useTerminal(await open(vm, options), keys, true, signals, vm.id);
   } catch (error) {
     return signals.exitCode ?? refusal(error);
