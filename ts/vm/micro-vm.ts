@@ -27,6 +27,7 @@ import type { StepTiming } from './step-log.js';
 import { tell } from './tell.js';
 import type { MicroVMOptions, NetworkProvider, StartOptions, StopOptions, StopResult } from './types.js';
 import { VmNetwork } from './vm-network.js';
+import { refuseWithoutAgent } from './without-agent.js';
 
 const DEFAULT_START_TIMEOUT_MS = 60_000;
 
@@ -270,11 +271,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
   }
 
   protected async guest(): Promise<Guest> {
-    this.#state.assert('running a command', 'running');
-    if (!this.#link) {
-      throw new SmartVMError('AGENT_UNREACHABLE', `VM ${this.id} was started without SmartVM's agent`);
-    }
-    return await this.#link.guest();
+    this.#state.assert('reaching the guest', 'running');
+    return await (this.#link ?? refuseWithoutAgent(this.id)).guest();
   }
 
   protected telemetry(): Telemetry {
