@@ -52,6 +52,10 @@ export const ERROR_CODES = {
   IMAGE_REFUSED:
     'An OCI image is not as it must be: other digests, another architecture, members that lead out of it, over a limit.',
   IMAGE_UNKNOWN: 'No image of that name. The message has the forms that a name can have.',
+  INIT_FAILED:
+    'The init of the image is there and cannot be executed. `details.path` says which it is, the message why.',
+  INIT_MISSING:
+    "The image has no init of its own, which `init: 'image'` asks for. `details.lookedFor` has the paths at which there is none. Take an image that has one, or `init: 'agent'`.",
   INTERFACE_GONE: 'An interface that a network needs is not there, or has gone. The message says which.',
   INTERFACE_TAKEN:
     'An interface of the host has the name that a network would use, and is not of SmartVM. It is left as it is; name another.',
@@ -89,6 +93,8 @@ export const ERROR_CODES = {
   NETWORK_IN_USE: 'VMs of the network run. `details.ids` has them; stop them first.',
   NETWORK_UNKNOWN: 'There is no network of that name. The message lists those there are.',
   NETWORK_UNSUPPORTED: 'What is asked of a network, its mode or the VMM cannot do. The message says what can.',
+  NETWORKS_ELSEWHERE:
+    'Programs with another `SMARTVM_RUNTIME_DIR` have networks on this host. The message says which: use the same, or a network namespace.',
   NO_CLIENT: 'The VM has not been started, so there is no API to call.',
   PACKAGE_DAMAGED:
     'A program that comes with the package is missing, or is not as it was built. Install the package again, or build the clone.',

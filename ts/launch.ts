@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { assertQueueMs } from './config/capacity.js';
 import { assertCommandOptions } from './config/commands.js';
 import { type DebianOptions, debianReference } from './config/debian.js';
+import { assertGuestInit, type GuestInit, initArguments } from './config/guest-init.js';
 import { assertTags, type VmTags } from './config/labels.js';
 import { assertLayerOptions, keptLayerName, type LayerOptions } from './config/layers.js';
 import { assertLifetime, assertRemoval, type LifetimeOptions, lifetimeOf } from './config/lifetime.js';
@@ -51,6 +52,11 @@ export interface LaunchOptions
    * none, and the VM runs until it is stopped.
    */
   command?: readonly string[] | undefined;
+  /**
+   * Who is PID 1 in the guest. `agent`, the default: SmartVM's agent, and nothing else of the image is started. `image`: the image's own
+   * init, systemd or another, beside which the agent runs; the launch waits until it is up.
+   */
+  init?: GuestInit | undefined;
   /** Added to the image's kernel command line. */
   bootArgs?: string | undefined;
   /** TAP devices of the host to give to the guest, which sets up none of them by itself. Default: none. */
@@ -84,6 +90,7 @@ export function assertLaunch(options: LaunchOptions, { memoryMib: hostMib }: Pic
   assertCommandOptions(options);
   assertReadyOptions(options);
   assertLayerOptions(options);
+  assertGuestInit(options.init);
   networkPlanOf(options);
   keptLayerName(options);
   const { memSizeMib } = options;
@@ -101,9 +108,9 @@ export function imageReference(image: LaunchOptions['image']): string | undefine
 
 /** What a VM is beside its configuration. @param image the name of the image that it boots */
 export function vmOptionsOf(options: LaunchOptions, image: string) {
-  const { name, labels, detached, removeOnExit, command, readyWhen, readyTimeoutMs } = options;
+  const { name, labels, detached, removeOnExit, command, readyWhen, readyTimeoutMs, init } = options;
   return {
-    ...{ name, labels, image, detached, removeOnExit, command, readyWhen, readyTimeoutMs },
+    ...{ name, labels, image, detached, removeOnExit, command, readyWhen, readyTimeoutMs, init },
     ...lifetimeOf(options),
     ...networkPlanOf(options),
   };
@@ -123,7 +130,9 @@ export function launchConfig(
     bootSource: {
       kernelImagePath: image.kernelImagePath,
       initrdPath: join(folder, INITRAMFS),
-      bootArgs: [image.bootArgs, options.bootArgs].filter((part) => part !== undefined).join(' '),
+      bootArgs: [image.bootArgs, initArguments(options.init), options.bootArgs]
+        .filter((part) => part !== undefined)
+        .join(' '),
     },
     machineConfig: { vcpuCount: options.vcpuCount ?? 1, memSizeMib: options.memSizeMib ?? 256 },
     drives: drivesOf(image, layer),
@@ -183,6 +192,7 @@ export function guestConfig(id: string, { options, image, layer, attachments }: 
     protocol: AGENT_PROTOCOL,
     id,
     hostname: options.hostname ?? id,
+    init: options.init,
     root: rootOf(image, layer),
     hostKey: keys.hostKey,
     authorizedKeys: [keys.clientPublicKey],

@@ -28,6 +28,7 @@ Examples:
   smartvm run --keep work --disk-size 4096 -- sh -c 'date >> /root/log; cat /root/log'
   smartvm run -d --rm --ttl 3600
   smartvm run -d --name db --ready 'log:ready to accept connections' --image oci:postgres:17 -e POSTGRES_PASSWORD=x
+  smartvm run --init image -- systemctl list-units
   smartvm run -d --name site -p 8080:80 --egress none --image oci:python:3.12 -- python3 -m http.server 80`;
 
 export function addRunCommand(program: Command, exit: (code: number) => void): void {
@@ -71,6 +72,14 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option('--env-file <file>', 'file with such variables, one a line', collect)
     .option('-w, --workdir <path>', 'directory in which commands run that name none')
     .option('-u, --user <user>', 'user for commands that name none: a name, uid or uid:gid of the guest')
+    .addOption(
+      new Option(
+        '--init <which>',
+        "what is PID 1 in the guest: SmartVM's agent, or the image's own init, such as systemd",
+      )
+        .choices(['agent', 'image'])
+        .default('agent'),
+    )
     .option('--hostname <name>', "the guest's name for itself; the id, where there is none")
     .option(
       '--network <name>',

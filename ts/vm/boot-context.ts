@@ -1,3 +1,4 @@
+import type { GuestInit } from '../config/guest-init.js';
 import type { VmTags } from '../config/labels.js';
 import { type LifetimeOptions, lifetimeOf } from '../config/lifetime.js';
 import type { NetworkAttachment } from '../config/network.js';
@@ -77,6 +78,7 @@ export interface BootContext {
   readonly connect: Connect | undefined;
   readonly queueMs: number;
   readonly prepare: PrepareFiles | undefined;
+  readonly init: GuestInit | undefined;
   readonly command: readonly string[] | undefined;
   readonly claim: Claim | undefined;
   readonly signal: AbortSignal;
@@ -117,6 +119,7 @@ export function bootContext(
     extraArgs: options.extraArgs ?? [],
     runtimeDir: options.runtimeDir ?? `${socketPath}.d`,
     detached: options.detached ?? false,
+    init: options.init,
     command: options.command,
     removeOnExit: options.removeOnExit ?? false,
     lifetime: lifetimeOf(options),

@@ -1,4 +1,5 @@
 import type { CapacityDemand } from '../config/capacity.js';
+import type { GuestInit } from '../config/guest-init.js';
 import type { ImageConfig } from '../config/image-config.js';
 import type { VmTags } from '../config/labels.js';
 import type { LifetimeOptions } from '../config/lifetime.js';
@@ -42,6 +43,8 @@ export interface MicroVMOptions extends VmTags, LifetimeOptions, ReadyOptions {
   networkAccess?: VmNetworkAccess | undefined;
   /** Runs beside the VMM's own start. */
   prepare?: PrepareFiles | undefined;
+  /** `image`: the guest's agent hands PID 1 to the image's own init, and the start waits until that is up. Default `agent`. */
+  init?: GuestInit | undefined;
   /** Runs in the guest when its agent answers, prints on the console, and ends the VM with it. Default: none. */
   command?: readonly string[] | undefined;
   /** Starts from a snapshot in place of a kernel; the configuration then has nothing of the VM's hardware. */
@@ -94,7 +97,7 @@ export interface StartOptions {
 }
 
 export interface StopOptions {
-  /** Milliseconds that each rung of the shutdown ladder is given. Default 5,000. */
+  /** Milliseconds that each rung of the shutdown ladder is given. Default 5,000, and 30,000 for an image's own init to end its services. */
   graceMs?: number | undefined;
   /** Goes straight to SIGKILL. What the guest has not written to its disks is lost. Default false. */
   force?: boolean | undefined;

@@ -33,6 +33,7 @@ export interface RunOptions extends EnvironmentOptions {
   label?: readonly string[];
   workdir?: string;
   user?: string;
+  init: LaunchOptions['init'];
   hostname?: string;
   network?: readonly string[];
   publish?: readonly string[];
@@ -94,6 +95,7 @@ function launchOptions(options: RunOptions, signal: AbortSignal): LaunchOptions 
     layer: options.layer,
     diskSizeMib: options.diskSize,
     ...(options.keep === undefined ? {} : { ephemeral: false, layerName: options.keep }),
+    init: options.init,
     hostname: options.hostname,
     env: environmentOf(options),
     user: options.user,
