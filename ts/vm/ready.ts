@@ -3,6 +3,7 @@ import { type ReadySource, waitUntilReady } from '../guest/ready/ready.js';
 import type { Guest } from '../guest/types.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
 import { type BootContext, started } from './boot-context.js';
+import { refuseWithoutAgent } from './without-agent.js';
 
 const DIAL_TIMEOUT_MS = 10_000;
 
@@ -45,7 +46,7 @@ function guestOf(context: BootContext, vmm: VmmProcess, signal: AbortSignal): ()
   const redial = async () => {
     const { id, dial, cleanup } = context;
     if (!dial) {
-      throw new SmartVMError('AGENT_UNREACHABLE', `VM ${id} was started without SmartVM's agent`);
+      return refuseWithoutAgent(id);
     }
     const guest = await dial({ signal, timeoutMs: DIAL_TIMEOUT_MS, explain: (error) => vmm.explain(error) });
     cleanup.push('guest connection', () => guest.close());
