@@ -8,19 +8,20 @@ import { SmartVM } from '../../ts/smartvm.js';
 import type { MicroVM } from '../../ts/vm/micro-vm.js';
 import { cli } from '../support/cli.js';
 import { type Bench, openBench } from '../support/debian-vm.js';
+import { GUEST_INITS } from '../support/guest-init.js';
 import { until } from '../support/leftovers.js';
 
 const MIB = 1024 * 1024;
 /** For what hangs. */
 const LIMIT = 60_000;
 
-describe('commands and processes of a guest', () => {
+describe.each(GUEST_INITS)('commands and processes of a guest whose init is that of the %s', (init) => {
   let bench: Bench;
   let vm: MicroVM;
 
   beforeAll(async () => {
     bench = await openBench();
-    vm = await bench.smartvm.launch({ id: 'guest', memSizeMib: 256 });
+    vm = await bench.smartvm.launch({ id: 'guest', memSizeMib: 256, init, startTimeoutMs: 240_000 });
   }, 300_000);
 
   afterAll(async () => {
@@ -240,7 +241,7 @@ describe('commands and processes of a guest', () => {
     );
     const reader = await vm.spawn(['sleep', '1000']);
     reader.stdout.resume();
-    await vm.exec(['sh', '-c', 'kill -SEGV 1']).catch(() => undefined);
+    await vm.exec(['sh', '-c', 'kill -SEGV $PPID']).catch(() => undefined);
     expect(await pending).toMatchObject({ code: expect.stringMatching(/^(VMM_EXITED|AGENT_UNREACHABLE)$/) });
     await expect(reader.wait()).rejects.toMatchObject({
       code: expect.stringMatching(/^(VMM_EXITED|AGENT_UNREACHABLE)$/),

@@ -8,19 +8,20 @@ import type { FileChange } from '../../ts/guest/files/types.js';
 import type { MicroVM } from '../../ts/vm/micro-vm.js';
 import { cli } from '../support/cli.js';
 import { type Bench, openBench } from '../support/debian-vm.js';
+import { GUEST_INITS } from '../support/guest-init.js';
 import { type ScratchDirectory, scratchDirectory } from '../support/scratch.js';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 
-describe('the files of a guest', () => {
+describe.each(GUEST_INITS)('the files of a guest whose init is that of the %s', (init) => {
   let bench: Bench;
   let vm: MicroVM;
   let scratch: ScratchDirectory;
 
   beforeAll(async () => {
     [bench, scratch] = await Promise.all([openBench(), scratchDirectory()]);
-    vm = await bench.smartvm.launch({ id: 'files', memSizeMib: 256 });
+    vm = await bench.smartvm.launch({ id: 'files', memSizeMib: 256, init, startTimeoutMs: 240_000 });
   }, 300_000);
 
   afterAll(async () => {
