@@ -87,6 +87,25 @@ func TestAnOrderComesWithTheRoot(t *testing.T) {
 	}
 }
 
+func TestAProcessIsQuietOnceItSleepsAndDoesNothing(t *testing.T) {
+	stat := t.TempDir() + "/stat"
+	write := func(state, times string) {
+		os.WriteFile(stat, []byte("1 (a) b) "+state+" 0 1 1 0 -1 0 0 0 0 0 "+times+" 0 0 20 0 1\n"), 0o644)
+	}
+	for _, c := range []struct {
+		state, times string
+		asleep       bool
+	}{{"S", "7 9", true}, {"R", "7 9", false}, {"D", "8 9", false}} {
+		write(c.state, c.times)
+		if times, asleep := activity(stat); times != c.times || asleep != c.asleep {
+			t.Errorf("%+v: %q %v", c, times, asleep)
+		}
+	}
+	if _, asleep := activity(stat + ".not"); asleep {
+		t.Error("a process that is not there sleeps")
+	}
+}
+
 func TestWhatIsStartedIsNotSheltered(t *testing.T) {
 	before, err := os.ReadFile("/proc/self/oom_score_adj")
 	if err != nil {
