@@ -8,7 +8,7 @@ import { SmartVM } from '../../ts/smartvm.js';
 import type { MicroVM } from '../../ts/vm/micro-vm.js';
 import { cli } from '../support/cli.js';
 import { type Bench, openBench } from '../support/debian-vm.js';
-import { GUEST_INITS } from '../support/guest-init.js';
+import { GUEST_INITS, isSecondRun } from '../support/guest-init.js';
 import { until } from '../support/leftovers.js';
 
 const MIB = 1024 * 1024;
@@ -50,31 +50,35 @@ describe.each(GUEST_INITS)('commands and processes of a guest whose init is that
     return now;
   }
 
-  it('gives 128 MiB to a reader that sleeps, whole, without taking them into memory', async () => {
-    const block = randomBytes(4 * MIB);
-    await vm.exec('cat > /dev/shm/block', { shell: true, stdin: block, reject: true });
-    const script = 'exec cat $(yes /dev/shm/block | head -n 32)';
-    const child = await vm.spawn(['sh', '-c', script], { stdin: 'ignore' });
-    child.stderr.resume();
-    const expected = createHash('sha256');
-    for (let count = 0; count < 32; count++) {
-      expected.update(block);
-    }
-    const before = process.memoryUsage.rss();
-    expect(await heldUp(child.pid, MIB)).toBeLessThan(32 * MIB);
-    const hash = createHash('sha256');
-    let [bytes, most] = [0, before];
-    for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
-      bytes += chunk.length;
-      hash.update(chunk);
-      most = Math.max(most, process.memoryUsage.rss());
-    }
-    expect(bytes).toBe(128 * MIB);
-    expect(hash.digest('hex')).toBe(expected.digest('hex'));
-    expect(await child.wait()).toEqual({ exitCode: 0, signal: null });
-    await shell('rm /dev/shm/block');
-    expect(most - before).toBeLessThan(64 * MIB);
-  }, 600_000);
+  it.skipIf(isSecondRun(init))(
+    'gives 128 MiB to a reader that sleeps, whole, without taking them into memory',
+    async () => {
+      const block = randomBytes(4 * MIB);
+      await vm.exec('cat > /dev/shm/block', { shell: true, stdin: block, reject: true });
+      const script = 'exec cat $(yes /dev/shm/block | head -n 32)';
+      const child = await vm.spawn(['sh', '-c', script], { stdin: 'ignore' });
+      child.stderr.resume();
+      const expected = createHash('sha256');
+      for (let count = 0; count < 32; count++) {
+        expected.update(block);
+      }
+      const before = process.memoryUsage.rss();
+      expect(await heldUp(child.pid, MIB)).toBeLessThan(32 * MIB);
+      const hash = createHash('sha256');
+      let [bytes, most] = [0, before];
+      for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
+        bytes += chunk.length;
+        hash.update(chunk);
+        most = Math.max(most, process.memoryUsage.rss());
+      }
+      expect(bytes).toBe(128 * MIB);
+      expect(hash.digest('hex')).toBe(expected.digest('hex'));
+      expect(await child.wait()).toEqual({ exitCode: 0, signal: null });
+      await shell('rm /dev/shm/block');
+      expect(most - before).toBeLessThan(64 * MIB);
+    },
+    600_000,
+  );
 
   it('takes 4 MiB of all byte values as fast as the guest reads, and passes them on unchanged', async () => {
     const block = Buffer.from(Array.from({ length: MIB }, (_, index) => (index * 7 + (index >> 8)) & 0xff));
