@@ -93,6 +93,8 @@ export const ERROR_CODES = {
   NETWORK_IN_USE: 'VMs of the network run. `details.ids` has them; stop them first.',
   NETWORK_UNKNOWN: 'There is no network of that name. The message lists those there are.',
   NETWORK_UNSUPPORTED: 'What is asked of a network, its mode or the VMM cannot do. The message says what can.',
+  NETWORKS_ELSEWHERE:
+    'Programs with another `SMARTVM_RUNTIME_DIR` have networks on this host. The message says which: use the same, or a network namespace.',
   NO_CLIENT: 'The VM has not been started, so there is no API to call.',
   PACKAGE_DAMAGED:
     'A program that comes with the package is missing, or is not as it was built. Install the package again, or build the clone.',
@@ -101,6 +103,8 @@ export const ERROR_CODES = {
   PORT_UNREACHABLE:
     'Nothing in the guest answers at a port or Unix socket. `details` has which; `waitForPort()` waits until something does.',
   PROCESS_NOT_FOUND: 'No process of that number was started by `spawn()`, or it has ended long ago.',
+  READY_TIMEOUT:
+    'What a VM was to be ready for did not come in time. The message and `details.failed` name the waits, and what they saw last: look at that server or command, or allow more by `readyTimeoutMs`.',
   RECORD_UNREADABLE:
     'The record of a VM is of a later release of SmartVM, or damaged. Nothing of the VM is touched; `details` has the path.',
   RELEASE_INVALID: 'A fetched release of Firecracker is not what it should be. Nothing of it is kept.',

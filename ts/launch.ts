@@ -15,6 +15,7 @@ import { dialerOf } from './guest/dial.js';
 import { generateVmKeys, type VmKeys } from './guest/keys.js';
 import { guestNetworkOf } from './guest/network.js';
 import { AGENT_PROTOCOL } from './guest/protocol.js';
+import { assertReadyOptions, type ReadyOptions } from './guest/ready/ready.js';
 import type { DialGuest } from './guest/types.js';
 import type { BootImage, ImageProgress } from './images/image-manager.js';
 import { perVmInitramfs } from './images/initramfs.js';
@@ -22,7 +23,12 @@ import type { LayerPlan } from './images/layers/plan.js';
 import type { Amounts } from './vmm/capacity/amounts.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
-export interface LaunchOptions extends Omit<VmTags, 'image'>, LifetimeOptions, LayerOptions, NetworkChoices {
+export interface LaunchOptions
+  extends Omit<VmTags, 'image'>,
+    LifetimeOptions,
+    LayerOptions,
+    NetworkChoices,
+    ReadyOptions {
   /** 1 to 64 letters, digits or hyphens. Default: made up. */
   id?: string | undefined;
   /** `debian:trixie`, `oci:python:3.12`, a folder with a root file system, and more: docs/images.md. Default `debian`. */
@@ -82,6 +88,7 @@ export function assertLaunch(options: LaunchOptions, { memoryMib: hostMib }: Pic
   assertLifetime(options);
   assertRemoval(options.removeOnExit, options.detached);
   assertCommandOptions(options);
+  assertReadyOptions(options);
   assertLayerOptions(options);
   assertGuestInit(options.init);
   networkPlanOf(options);
@@ -101,15 +108,9 @@ export function imageReference(image: LaunchOptions['image']): string | undefine
 
 /** What a VM is beside its configuration. @param image the name of the image that it boots */
 export function vmOptionsOf(options: LaunchOptions, image: string) {
-  const { name, labels, detached, removeOnExit, command, init } = options;
+  const { name, labels, detached, removeOnExit, command, readyWhen, readyTimeoutMs, init } = options;
   return {
-    name,
-    labels,
-    image,
-    detached,
-    removeOnExit,
-    command,
-    init,
+    ...{ name, labels, image, detached, removeOnExit, command, readyWhen, readyTimeoutMs, init },
     ...lifetimeOf(options),
     ...networkPlanOf(options),
   };

@@ -1,4 +1,3 @@
-import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -10,6 +9,7 @@ import { cli } from '../support/cli.js';
 import { type Bench, openBench } from '../support/debian-vm.js';
 import { GUEST_INITS, isSecondRun } from '../support/guest-init.js';
 import { until } from '../support/leftovers.js';
+import { expectSlowReading } from '../support/slow-reading.js';
 
 const MIB = 1024 * 1024;
 /** For what hangs. */
@@ -34,48 +34,10 @@ describe.each(GUEST_INITS)('commands and processes of a guest whose init is that
   /** What a process has written since it began, with the children that it has waited for. */
   const writtenBy = async (pid: number) => Number(/^wchar: (\d+)$/m.exec(await shell(`cat /proc/${pid}/io`))?.[1]);
 
-  /** Waits until a process can write no more. */
-  async function heldUp(pid: number, atLeast: number): Promise<number> {
-    let before = -1;
-    let now = -1;
-    await until(
-      async () => {
-        before = now;
-        now = await writtenBy(pid);
-        return now === before && now >= atLeast;
-      },
-      LIMIT,
-      'the end of its writing',
-    );
-    return now;
-  }
-
   it.skipIf(isSecondRun(init))(
     'gives 128 MiB to a reader that sleeps, whole, without taking them into memory',
     async () => {
-      const block = randomBytes(4 * MIB);
-      await vm.exec('cat > /dev/shm/block', { shell: true, stdin: block, reject: true });
-      const script = 'exec cat $(yes /dev/shm/block | head -n 32)';
-      const child = await vm.spawn(['sh', '-c', script], { stdin: 'ignore' });
-      child.stderr.resume();
-      const expected = createHash('sha256');
-      for (let count = 0; count < 32; count++) {
-        expected.update(block);
-      }
-      const before = process.memoryUsage.rss();
-      expect(await heldUp(child.pid, MIB)).toBeLessThan(32 * MIB);
-      const hash = createHash('sha256');
-      let [bytes, most] = [0, before];
-      for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
-        bytes += chunk.length;
-        hash.update(chunk);
-        most = Math.max(most, process.memoryUsage.rss());
-      }
-      expect(bytes).toBe(128 * MIB);
-      expect(hash.digest('hex')).toBe(expected.digest('hex'));
-      expect(await child.wait()).toEqual({ exitCode: 0, signal: null });
-      await shell('rm /dev/shm/block');
-      expect(most - before).toBeLessThan(64 * MIB);
+      await expectSlowReading(vm, 128);
     },
     600_000,
   );
@@ -123,6 +85,20 @@ describe.each(GUEST_INITS)('commands and processes of a guest whose init is that
     run.stdout.once('data', () => controller.abort());
     await expect(run).rejects.toMatchObject({ code: 'CANCELED', isCanceled: true });
     expect(await shell('until ! grep -lzs ^424[23] /proc/[0-9]*/cmdline; do :; done; echo none')).toMatch(/none\n$/);
+  });
+
+  it('ends what a program that is killed has running in it, but not what is detached', async () => {
+    const running = async () => Number(await shell('grep -lzs ^424[56] /proc/[0-9]*/cmdline | wc -l'));
+    await using program = cli(bench.runtimeDir, 'exec', 'guest', 'sh', '-c', 'sleep 4245 & echo up; exec sleep 4246');
+    await program.says('up');
+    const detached = cli(bench.runtimeDir, 'exec', '-d', 'guest', 'sleep', '42470');
+    expect(await detached.end()).toMatchObject({ exitCode: 0 });
+    await until(async () => (await running()) === 2, LIMIT, 'what it runs');
+    program.child.kill('SIGKILL');
+    await until(async () => (await running()) === 0, LIMIT, 'the end of what it ran');
+    const stays = (await vm.processes.list()).find(({ argv }) => argv.at(-1) === '42470');
+    expect(stays).toMatchObject({ detached: true, exit: undefined });
+    await vm.processes.kill(stays?.pid ?? 0, 'SIGKILL');
   });
 
   it('holds a command to its limits', async () => {

@@ -100,6 +100,13 @@ describe.skipIf(!jailed.CAN_JAIL).each(jailed.JAILED_VMMS)(
       expect(await startElsewhere(bench(), vmm.path, `jail: { cgroups: 'none', ${range} }`, hidden)).toBe('ok\n');
     });
 
+    it('not for want of the right to change networks, which one without a network needs not', async () => {
+      const without = ['setpriv', '--bounding-set', '-net_admin'];
+      const options = `jail: { uidRange: ${JSON.stringify(jailed.TEST_UIDS)} }`;
+      expect(await startElsewhere(bench(), vmm.path, options, without)).toBe('ok\n');
+      expect(await jailed.remainsOf(bench())).toEqual([]);
+    });
+
     it('by a user who is not root', async (context) => {
       const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
       const readable = await jailed.runBy(65_534, 'test', '-r', join(PACKAGE_ROOT, 'dist/index.js'));

@@ -44,6 +44,46 @@ describe.runIf(isRoot)('faults of networks', () => {
     expect(host.state()).toBe(state);
   });
 
+  test('networks that another runtime directory knows of: NETWORKS_ELSEWHERE, and what is up stays, until its end', async () => {
+    const [one, other] = [host.networker(), host.networker({}, { runtimeDir: true })];
+    const options = { name: 'blue', bridge: 'svbr1', ipv4: '10.77.0.0/24' };
+    await other.call({ call: 'create', options });
+    await one.attach('one');
+    const state = host.state();
+    for (const network of ['default', 'blue']) {
+      await expect(other.attach('two', { network })).rejects.toMatchObject({
+        code: 'NETWORKS_ELSEWHERE',
+        message: expect.stringContaining(host.scratch.file('run')),
+      });
+    }
+    await other.call({ call: 'reconcile' });
+    expect(host.state()).toBe(state);
+    await one.call({ call: 'release', id: 'one' });
+    await other.attach('two', { network: 'blue' });
+    await expect(one.attach('one')).rejects.toMatchObject({ message: expect.stringContaining("/other's run:") });
+    await other.call({ call: 'release', id: 'two' });
+    expect(host.state()).toBe(before);
+  });
+
+  test('of programs of two runtime directories that come at once, one at most has a network, and it whole', async () => {
+    for (let round = 0; round < 3; round++) {
+      const programs = [host.networker(), host.networker({}, { runtimeDir: true })];
+      const ids = ['one', 'two'];
+      const came = await Promise.allSettled(programs.map((program, index) => program.attach(ids[index] ?? '')));
+      const [won, ...more] = came.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+      const refusals = came.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : []));
+      expect([more, refusals.filter((code) => !/^(NETWORKS_ELSEWHERE|INTERFACE_TAKEN)$/.test(code))]).toEqual([[], []]);
+      if (won) {
+        expect(host.links()).toEqual(['svbr0', won.tapName]);
+        expect(host.run('nft', 'list', 'ruleset')).toContain(`"${won.tapName}" . ${won.mac} . ${won.ipv4}`);
+      }
+      await Promise.allSettled(
+        programs.map((program, index) => program.call({ call: 'release', id: ids[index] ?? '' })),
+      );
+      expect(host.state()).toBe(before);
+    }
+  });
+
   test('an interface to leave by that is not there: INTERFACE_GONE, and nothing is left', async () => {
     const program = host.networker();
     await program.call({ call: 'create', options: { name: 'far', via: 'wg0' } });

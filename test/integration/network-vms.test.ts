@@ -1,4 +1,8 @@
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { NetworkRequest } from '../../ts/config/network.js';
+import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
+import { runBy } from '../support/jailed.js';
 import { until } from '../support/leftovers.js';
 import { VMMS } from '../support/toy-vm.js';
 import { VmHost } from '../support/vm-program.js';
@@ -115,6 +119,76 @@ describe.runIf(isRoot).each(VMMS)('$name: a VM in a network', (vmm) => {
     expect(new Set(own).size).toBe(8);
     expect(host.net.links().toSorted()).toEqual(['svbr0', a?.tapName, b?.tapName].toSorted());
     expect(two.published).toHaveLength(1);
+
+    // In namespaces of their own, both have the addresses that the twin had.
+    await program.call('createNetwork', { name: 'apart', mode: 'netns' });
+    const apart = { networks: [{ network: 'apart' }], restore };
+    const three = await program.call('start', { id: 'three' }, apart);
+    const four = await program.call('start', { id: 'four' }, apart);
+    const [c, d] = [three.interfaces[0], four.interfaces[0]];
+    const inner = (one: typeof c) => [one?.attachment.ipv4, one?.attachment.ipv6, one?.attachment.mac];
+    expect(inner(d)).toEqual(inner(c));
+    expect(
+      new Set([a, b, c?.wire, d?.wire].flatMap((wire) => [wire?.tapName, wire?.ipv4, wire?.ipv6, wire?.mac])).size,
+    ).toBe(16);
+    await program.call('end');
+    expect([host.net.state(), await host.holdings()]).toEqual([before, []]);
+  });
+
+  test('of a user who is not root is in networks of the VMM, or refused and leaves nothing', async (context) => {
+    const nobody = 65_534;
+    const reads = (path: string) => runBy(nobody, 'test', '-r', path);
+    const readable = [await reads(join(PACKAGE_ROOT, 'dist/index.js')), await reads(vmm.path)];
+    context.skip(
+      readable.some(({ code }) => code !== 0),
+      'others cannot read this package, or the VMM, here',
+    );
+    const program = await host.programOf(nobody);
+    await program.call('createNetwork', { name: 'blue' });
+    const refused = async (networks: NetworkRequest[], code: string, publish: string[] = []) => {
+      const start = program.call('start', host.toy('one'), { networks, publish });
+      await expect(start).rejects.toMatchObject({ code });
+      expect([host.net.state(), await host.holdings('home')]).toEqual([before, []]);
+    };
+    await refused([{ network: 'blue' }], 'NET_ADMIN_MISSING');
+    if (vmm.name === 'Firecracker') {
+      await refused([{}], 'NETWORK_UNSUPPORTED');
+      return;
+    }
+    await refused([{}], 'NETWORK_UNSUPPORTED', ['8080:80']);
+    await program.call('start', host.toy('one'), { networks: [{}] });
+    expect(host.net.state()).toBe(before);
+    await program.call('end');
+    expect([host.net.state(), await host.holdings('home')]).toEqual([before, []]);
+  });
+
+  test('whose rules or interface somebody takes away is told of by the doctor and to who watches, and ends whole', async () => {
+    const program = host.program();
+    const finding = async () => (await program.call('doctor', 'network-rules'))[0];
+    expect(await finding()).toMatchObject({ verdict: 'ok' });
+    const { interfaces } = await program.call('start', host.toy('one'), { networks: [{}] });
+    const tapName = interfaces[0]?.wire.tapName as string;
+    expect(await finding()).toMatchObject({ verdict: 'ok', detail: 'in place for one' });
+    const whole = rules();
+    host.net.run('nft', 'flush', 'ruleset');
+    expect(await finding()).toMatchObject({
+      verdict: 'fail',
+      detail: expect.stringContaining('rules of one:'),
+      remedy: 'smartvm network inspect default',
+    });
+    expect(await program.call('inspectNetwork', 'default')).toEqual([]);
+    expect([(await finding())?.verdict, rules()]).toEqual(['ok', whole]);
+
+    const watched = program.call('watch', 'one');
+    host.net.run('ip', 'link', 'delete', tapName);
+    await until(async () => (await program.call('events')).length > 0, 15_000, 'word of its interface');
+    expect(await finding()).toMatchObject({ verdict: 'warn', detail: expect.stringContaining('interfaces of one:') });
+    expect(await program.call('inspectNetwork', 'default')).toEqual([tapName]);
+    await program.call('stop', 'one');
+    await watched;
+    expect(await program.call('events')).toEqual([{ type: 'gone', ifaceId: 'eth0', tapName }]);
+    await program.call('start', host.toy('one'), { networks: [{}] });
+    expect(host.net.links().toSorted()).toEqual(['svbr0', tapName].toSorted());
     await program.call('end');
     expect([host.net.state(), await host.holdings()]).toEqual([before, []]);
   });

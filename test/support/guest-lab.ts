@@ -19,6 +19,8 @@ const INTERNET_PROGRAM = fileURLToPath(new URL('../fixtures/internet.mjs', impor
 export const WEB = { ipv4: '203.0.113.10', ipv6: '2001:db8:113::10' };
 /** As the internet sees the host. */
 export const HOST = { ipv4: '203.0.113.1', ipv6: '2001:db8:113::1' };
+/** What the internet's server says to a guest of the host's, by IPv4 and by IPv6. */
+export const THROUGH_NAT = [`hello ${HOST.ipv4}`, `hello ${HOST.ipv6}`];
 /** Of the host, at which the client reaches it; and the client's own. */
 export const OUTSIDE = { ipv4: '198.51.100.1', ipv6: '2001:db8:51::1' };
 const CLIENT = { ipv4: '198.51.100.2', ipv6: '2001:db8:51::2' };
@@ -50,11 +52,18 @@ interface Addresses {
   readonly ipv6: string;
 }
 
-/** Says what came of a connection to an address and a port within so many seconds. */
+/** Says what came of connections to a port of some addresses at once, each within so many seconds. */
 const GET = `
-said=$(LC_ALL=C timeout $2 bash -c 'exec 3<>/dev/tcp/$0/$1 && printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3 &&
-  while read -r line; do case $line in hello*) echo "$line"; break; esac; done <&3' $0 $1 2>&1)
-case $?:$said in 0:*) echo "$said";; 124:*) echo silence;; *refused*) echo refused;; *) echo "$said";; esac`;
+port=$0
+get() {
+  said=$(LC_ALL=C timeout $2 bash -c 'exec 3<>/dev/tcp/$0/$1 && printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3 &&
+    while read -r line; do case $line in hello*) echo "$line"; break; esac; done <&3' $1 $port 2>&1)
+  case $?:$said in 0:*) echo "$said";; 124:*) echo silence;; *refused*) echo refused;; *) echo "\${said//$'\\n'/ }";; esac
+}
+for from in "$@"; do exec {fd}< <(get \${from/,/ }); fds+=($fd); done
+for fd in \${fds[@]}; do cat <&$fd; done`;
+/** In seconds: what a busy machine may take, and what is long enough for one from which nothing is to be heard. */
+const [PATIENCE, SILENCE] = [60, 2];
 
 /** A host with an internet behind it and a client beside it, each a network namespace; the VMs are Debian's, on smartvm-qemu. */
 export class GuestLab implements AsyncDisposable {
@@ -100,22 +109,30 @@ export class GuestLab implements AsyncDisposable {
   }
 
   /**
-   * What a guest gets from a port of an address: `hello` and who it is to the server; `refused` where somebody said no, `silence`
-   * where nobody answered in time, or another error in the guest's own words.
-   * @param seconds for those that are to answer, as many as a busy machine may take
+   * What a guest gets from a port of some addresses, asked at once: `hello` and who it is to the server; `refused` where somebody
+   * said no, `silence` where nobody answered in time, or another error in the guest's own words.
+   * @param asked with the seconds that each has
    */
-  async web(id: string, address: string, port = 80, seconds = 60): Promise<string> {
-    return (await this.sh(id, GET, address, String(port), String(seconds))).replace('::ffff:', '');
+  async ask(id: string, asked: readonly (readonly [address: string, seconds: number])[], port = 80): Promise<string[]> {
+    const said = await this.sh(id, GET, String(port), ...asked.map((one) => one.join(',')));
+    return said.replaceAll('::ffff:', '').split('\n');
   }
 
-  /** As {@link web}, of an address that nothing is to be heard of. */
-  async silence(id: string, address: string, port = 80): Promise<string> {
-    return await this.web(id, address, port, 2);
+  /** {@link ask} of an address that is to answer. */
+  async web(id: string, address: string, port = 80): Promise<string> {
+    return (await this.ask(id, [[address, PATIENCE]], port)).join();
   }
 
-  /** {@link web} of two addresses, one after the other. */
+  /** As {@link web}, of two addresses. */
   async webs(id: string, { ipv4, ipv6 }: Addresses, port = 80): Promise<string[]> {
-    return [await this.web(id, ipv4, port), await this.web(id, ipv6, port)];
+    const asked = [ipv4, ipv6].map((address) => [address, PATIENCE] as const);
+    return await this.ask(id, asked, port);
+  }
+
+  /** {@link ask} of addresses of which nothing is to be heard, and of others, which are to answer. */
+  async silence(id: string, silent: readonly string[], others: readonly string[] = [], port = 80): Promise<string[]> {
+    const asked = (addresses: readonly string[], seconds: number) => addresses.map((one) => [one, seconds] as const);
+    return await this.ask(id, [...asked(silent, SILENCE), ...asked(others, PATIENCE)], port);
   }
 
   /** Frames dropped at a TAP, by why. */

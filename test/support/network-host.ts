@@ -73,10 +73,12 @@ export class NetworkHost implements AsyncDisposable {
   }
 }
 
-/** What a program is not to have: a capability, or a host tool, by its path. */
+/** What a program is not to have: a capability, a host tool, by its path, or what others know. */
 interface Lack {
   readonly capability?: string;
   readonly tool?: string;
+  /** The runtime directory of the others: it has one of its own. */
+  readonly runtimeDir?: true;
 }
 
 /** A program that has places in networks. */
@@ -86,7 +88,7 @@ export class Networker {
   readonly #waiting = new Map<number, (answer: NetworkerAnswer) => void>();
   #serial = 0;
 
-  constructor(host: NetworkHost, order: Partial<NetworkerOrder>, { capability, tool }: Lack) {
+  constructor(host: NetworkHost, order: Partial<NetworkerOrder>, { capability, tool, runtimeDir }: Lack) {
     const whole = { dataDir: host.scratch.file('data'), bridge: 'svbr0', ipv4: '172.30.0.0/24', ...order };
     const hide = 'mount --bind /dev/null "$0"; exec "$@"';
     const without = [
@@ -97,7 +99,7 @@ export class Networker {
       cwd: PACKAGE_ROOT,
       execPath: 'ip',
       execArgv: ['netns', 'exec', host.name, ...without, process.execPath],
-      env: { ...process.env, SMARTVM_RUNTIME_DIR: host.scratch.file('run') },
+      env: { ...process.env, SMARTVM_RUNTIME_DIR: host.scratch.file(runtimeDir ? "other's run" : 'run') },
     });
     this.#child.on('message', ({ serial, ...answer }: NetworkerAnswer & { serial: number }) => {
       this.#waiting.get(serial)?.(answer as NetworkerAnswer);

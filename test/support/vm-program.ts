@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { IMicroVMConfig } from '../../ts/config/types.js';
 import type { SmartVMOptions } from '../../ts/smartvm.js';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
@@ -37,13 +38,28 @@ export class VmHost implements AsyncDisposable {
   }
 
   program(): VmProgram {
+    return this.#start(this.net.scratch.path);
+  }
+
+  /** One that is this user's and no more, with directories of its own. */
+  async programOf(uid: number): Promise<VmProgram> {
+    const { scratch } = this.net;
+    await chmod(scratch.path, 0o711);
+    await mkdir(scratch.file('home'), { mode: 0o700 });
+    await chown(scratch.file('home'), uid, uid);
+    return this.#start(scratch.file('home'), uid);
+  }
+
+  #start(home: string, uid?: number): VmProgram {
     const { path, jail } = this.#vmm;
-    const program = new VmProgram(this.net, {
-      dataDir: this.net.scratch.file('data'),
-      runtimeDir: this.runtimeDir,
+    const runtimeDir = join(home, 'run');
+    const options = {
+      dataDir: join(home, 'data'),
+      runtimeDir,
       firecrackerBinaryPath: path,
-      jail: jail ? { cgroups: 'none' } : false, // `ip netns exec` hides the cgroups
-    });
+      jail: jail && uid === undefined ? ({ cgroups: 'none' } as const) : false, // `ip netns exec` hides the cgroups
+    };
+    const program = new VmProgram(this.net, options, { SMARTVM_RUNTIME_DIR: runtimeDir }, uid);
     this.#programs.push(program);
     return program;
   }
@@ -53,10 +69,11 @@ export class VmHost implements AsyncDisposable {
     return { id, bootSource: { kernelImagePath: this.net.scratch.file('toy') }, machineConfig: { memSizeMib: 32 } };
   }
 
-  /** Directories of VMs, and what they have leased of networks. */
-  async holdings(): Promise<string[]> {
-    const vms = (await readdir(this.runtimeDir)).filter((name) => !name.startsWith('.'));
-    const leases = await readdir(this.net.scratch.file('run', '.leases', 'network')).catch(() => []);
+  /** Directories of VMs, and what they have leased of networks. @param home of a user's program; default: root's */
+  async holdings(home = ''): Promise<string[]> {
+    const run = this.net.scratch.file(home, 'run');
+    const vms = (await readdir(run)).filter((name) => !name.startsWith('.'));
+    const leases = await readdir(join(run, '.leases', 'network')).catch(() => []);
     return [...vms, ...leases.filter((name) => name !== '.lock')];
   }
 
@@ -73,12 +90,13 @@ export class VmProgram {
   readonly #waiting = new Map<number, (answer: VmAnswer) => void>();
   #serial = 0;
 
-  constructor(host: NetworkHost, options: SmartVMOptions) {
+  constructor(host: NetworkHost, options: SmartVMOptions, env: NodeJS.ProcessEnv, uid?: number) {
+    const user = uid === undefined ? [] : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'];
     this.#child = fork(host.scratch.file('vm-program.mjs'), [JSON.stringify(options)], {
       cwd: PACKAGE_ROOT,
       execPath: 'ip',
-      execArgv: ['netns', 'exec', host.name, process.execPath],
-      env: { ...process.env, SMARTVM_RUNTIME_DIR: host.scratch.file('run') },
+      execArgv: ['netns', 'exec', host.name, ...user, process.execPath],
+      env: { ...process.env, ...env },
     });
     this.#child.on('message', (answer: VmAnswer) => this.#waiting.get(answer.serial)?.(answer));
   }

@@ -1,6 +1,7 @@
 import { DIRECTORY_CHECKS } from './checks/directories.js';
 import { HOST_CHECKS } from './checks/host.js';
 import { NETWORK_CHECKS } from './checks/network.js';
+import { NETWORK_RULES } from './checks/network-rules.js';
 import { PROCESSOR_CHECKS } from './checks/processor.js';
 import { PRODUCTION_CHECKS } from './checks/production.js';
 import { TOOL_CHECKS } from './checks/tools.js';
@@ -13,6 +14,7 @@ export const CHECKS: readonly Check[] = [
   ...TOOL_CHECKS,
   ...DIRECTORY_CHECKS,
   ...NETWORK_CHECKS,
+  NETWORK_RULES,
   ...PROCESSOR_CHECKS,
   ...PRODUCTION_CHECKS,
   ...VM_CHECKS,

@@ -22,6 +22,7 @@ import type {
   SpawnProcessOptions,
   TerminalSize,
 } from './types.js';
+import { holdToWindow } from './window.js';
 
 const MAX_CONTROL_ANSWER_BYTES = 2 * 1024 * 1024;
 
@@ -100,7 +101,7 @@ export class GuestConnection implements Guest {
       (done) => askForSocket(this.#client, address, done),
       (cause) => unreachable(address, cause),
     );
-    return new GuestSocket(channel, () => this.#lossBehindEnd());
+    return this.#socket(channel);
   }
 
   async listen(address: GuestAddress, take: (socket: Duplex) => void): Promise<GuestListener> {
@@ -110,9 +111,7 @@ export class GuestConnection implements Guest {
       (cause) =>
         new SmartVMError('AGENT_FAILED', `the guest does not listen there: ${(cause as Error).message}`, { cause }),
     );
-    const leave = takeConnections(client, bound, (accept) =>
-      take(new GuestSocket(accept(), () => this.#lossBehindEnd())),
-    );
+    const leave = takeConnections(client, bound, (accept) => take(this.#socket(accept())));
     const stop = async () => {
       leave();
       await stopListening(client, bound, this.closed);
@@ -196,12 +195,26 @@ export class GuestConnection implements Guest {
     return new SshProcess(await this.#openChannel(request), () => this.#noExit());
   }
 
+  #socket(channel: Channel): GuestSocket {
+    this.#hold(channel);
+    return new GuestSocket(channel, () => this.#lossBehindEnd());
+  }
+
+  #hold(channel: Channel): void {
+    holdToWindow(channel, () => {
+      this.#lose(new Error('it sends more than it may'));
+      this.#client.destroy();
+    });
+  }
+
   async #openChannel(command: string, terminal?: TerminalSize & { term: string }): Promise<ClientChannel> {
-    return await this.#opened(
+    const channel = await this.#opened<ClientChannel>(
       (done) => this.#client.exec(command, terminal ? { pty: { ...terminal, width: 0, height: 0 } } : {}, done),
       (cause) =>
         new SmartVMError('AGENT_FAILED', `the guest agent refused a command: ${(cause as Error).message}`, { cause }),
     );
+    this.#hold(channel);
+    return channel;
   }
 
   /** What the agent gives when it is asked. */

@@ -4,13 +4,13 @@ import { SmartVMError } from '../errors.js';
 import { conflictOf, overlapError } from './definition-store.js';
 import { readActive, readAttachments, writeActive } from './host-state.js';
 import { MODES } from './modes/modes.js';
-import { ownerOf } from './plumbing/alias.js';
+import { otherRuntimeDir, ownerOf } from './plumbing/alias.js';
 import { enableForwarding } from './plumbing/sysctls.js';
 
 /**
  * Makes a network known to every program of the host, before its first VM is.
  * @returns `damaged` where VMs are in it whose bridge somebody has removed
- * @throws SmartVMError NETWORK_EXISTS, INTERFACE_TAKEN, INTERFACE_GONE, SUBNET_OVERLAPS, NETWORK_FAILED
+ * @throws SmartVMError NETWORK_EXISTS, NETWORKS_ELSEWHERE, INTERFACE_TAKEN, INTERFACE_GONE, SUBNET_OVERLAPS, NETWORK_FAILED
  */
 export async function activate(definition: NetworkDefinition): Promise<'new' | 'up' | 'damaged'> {
   const active = await readActive();
@@ -21,6 +21,9 @@ export async function activate(definition: NetworkDefinition): Promise<'new' | '
       `the network ${definition.name} is up with another definition (${same.bridge}, ${same.ipv4}): stop its VMs first`,
       { details: { name: definition.name, bridge: same.bridge, ipv4: same.ipv4 } },
     );
+  }
+  if (!same) {
+    assertAlone();
   }
   const { ownsBridge } = MODES[definition.mode];
   if (!ownsBridge) {
@@ -38,6 +41,21 @@ export async function activate(definition: NetworkDefinition): Promise<'new' | '
     return 'new';
   }
   return ownsBridge && ownerOf(definition.bridge) === 'absent' && (await hasPorts(definition)) ? 'damaged' : 'up';
+}
+
+/**
+ * Tables and settings are one for all networks of a host: who knows only some would take away what the others need.
+ * @throws SmartVMError NETWORKS_ELSEWHERE
+ */
+export function assertAlone(): void {
+  const other = otherRuntimeDir();
+  if (other !== undefined) {
+    throw new SmartVMError(
+      'NETWORKS_ELSEWHERE',
+      `the networks of this host are kept in ${other}: set SMARTVM_RUNTIME_DIR to that (\`runtimeDir\` may differ), stop those VMs, or go to a network namespace`,
+      { details: { runtimeDir: other } },
+    );
+  }
 }
 
 /** Whether interfaces of VMs are there, which are made behind the bridge. */

@@ -1,6 +1,6 @@
 import type { NetworkDefinition } from '../config/network.js';
 import { SmartVMError } from '../errors.js';
-import { activate } from './activation.js';
+import { activate, assertAlone } from './activation.js';
 import { whileFabricUnlocked, withFabricLock } from './fabric-lock.js';
 import {
   type AttachmentRecord,
@@ -14,7 +14,7 @@ import {
 } from './host-state.js';
 import { mtuOf } from './modes/bridged.js';
 import { MODES } from './modes/modes.js';
-import { ownerOf } from './plumbing/alias.js';
+import { otherRuntimeDir, ownerOf } from './plumbing/alias.js';
 import { assertCanPlumb, runIp } from './plumbing/ip.js';
 import { bridgeUp, linkDown } from './plumbing/lines.js';
 import { removeNft, tryNft } from './plumbing/nft.js';
@@ -29,8 +29,8 @@ const TRIES = 3;
 /**
  * Makes what a VM has of the host for one interface, and what its network lacks: with one ip(8) and one nft(8), side by side, however
  * many there are. The record is on disk before.
- * @throws SmartVMError NET_ADMIN_MISSING, INTERFACE_TAKEN, INTERFACE_GONE, SUBNET_OVERLAPS, NETWORK_EXISTS, NETWORK_FAILED,
- *   TOOL_MISSING, CANCELED
+ * @throws SmartVMError NET_ADMIN_MISSING, INTERFACE_TAKEN, INTERFACE_GONE, SUBNET_OVERLAPS, NETWORK_EXISTS, NETWORKS_ELSEWHERE,
+ *   NETWORK_FAILED, TOOL_MISSING, CANCELED
  */
 export async function bringUp(record: AttachmentRecord, signal?: AbortSignal): Promise<void> {
   const { definition } = record;
@@ -41,10 +41,14 @@ export async function bringUp(record: AttachmentRecord, signal?: AbortSignal): P
   if (standing === 'damaged') {
     await reconcile(); // VMs that run lost what is made again
   }
+  if (standing === 'new') {
+    await makeLinks(record, signal);
+    assertAlone(); // others, who came at the same moment, see these links as we see theirs
+  }
   const rules = [...networkElements(policyNetwork(definition)), ...elementsOf(record)];
   // All of them: what one still makes would come after the undoing.
   const made = await Promise.allSettled([
-    makeLinks(record, signal),
+    standing === 'new' ? undefined : makeLinks(record, signal),
     putRules(rules, signal),
     routeVia(definition, signal),
   ]);
@@ -103,7 +107,8 @@ async function makeLinks(record: AttachmentRecord, signal: AbortSignal | undefin
       return;
     } catch (error) {
       const isRace = ['INTERFACE_TAKEN', 'INTERFACE_GONE'].includes((error as SmartVMError).code);
-      if (!isRace || attempt === TRIES || !strategy.ownsBridge) {
+      const isLost = ownerOf(definition.bridge) === 'stranger';
+      if (!isRace || isLost || attempt === TRIES || !strategy.ownsBridge) {
         throw error;
       }
       await runIp(strategy.down(record), { force: true }); // what of it was made before the failure
@@ -135,6 +140,9 @@ async function deactivate(definition: NetworkDefinition): Promise<void> {
     await forgetActive(definition.name);
     const lines = MODES[definition.mode].ownsBridge ? linkDown(definition.bridge) : [];
     await (lines.length > 0 ? runIp(lines, { force: true }) : undefined);
+    if (otherRuntimeDir() !== undefined) {
+      return; // they are those of others, who were here first
+    }
     await unrouteVia(definition);
     if ((await readActive()).length > 0) {
       await tryNft(withdrawNetwork(policyNetwork(definition)));

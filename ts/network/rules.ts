@@ -1,8 +1,10 @@
 import type { NetworkDefinition } from '../config/network.js';
 import { SmartVMError } from '../errors.js';
+import { assertAlone } from './activation.js';
 import { withFabricLock } from './fabric-lock.js';
 import { type AttachmentRecord, readActive, readAttachments, writeAttachment } from './host-state.js';
 import { MODES } from './modes/modes.js';
+import { otherRuntimeDir } from './plumbing/alias.js';
 import { listNft, rebuildNft, tryNft } from './plumbing/nft.js';
 import { countersOf, type NetworkCounters } from './policy/counters.js';
 import type { NftCommand } from './policy/nft.js';
@@ -30,9 +32,10 @@ export async function putRules(commands: readonly NftCommand[], signal?: AbortSi
 
 /**
  * Makes the tables hold what the records say and nothing else. By who has the lock.
- * @throws SmartVMError NETWORK_FAILED, NET_ADMIN_MISSING, TOOL_MISSING, CANCELED
+ * @throws SmartVMError NETWORK_FAILED, NETWORKS_ELSEWHERE, NET_ADMIN_MISSING, TOOL_MISSING, CANCELED
  */
 export async function rebuildRules(signal?: AbortSignal): Promise<void> {
+  assertAlone();
   const listings = await listNft(signal);
   const [networks, records] = [await readActive(), await readAttachments()];
   const wires = records.map(({ wire, definition, egress, ports }) => ({
@@ -86,7 +89,7 @@ export async function withdrawRules(record: AttachmentRecord): Promise<void> {
   const outcome = isAlone
     ? await withFabricLock(async () => await withdraw(await unusedPolicy(record)))
     : await withdraw([]);
-  if (outcome === 'conflict') {
+  if (outcome === 'conflict' && otherRuntimeDir() === undefined) {
     await withFabricLock(rebuildRules); // the record is out of date: whoever changed it was killed over it
   }
 }

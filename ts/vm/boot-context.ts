@@ -5,6 +5,7 @@ import type { NetworkAttachment } from '../config/network.js';
 import type { IRestoreOptions } from '../config/restore.js';
 import type { VMConfig } from '../config/vm-config.js';
 import { SmartVMError } from '../errors.js';
+import type { ReadyOptions } from '../guest/ready/ready.js';
 import type { DialGuest, Guest } from '../guest/types.js';
 import { CleanupStack } from '../util/cleanup-stack.js';
 import type { Holder } from '../util/holder.js';
@@ -66,6 +67,7 @@ export interface BootContext {
   readonly detached: boolean;
   readonly removeOnExit: boolean;
   readonly lifetime: LifetimeOptions;
+  readonly ready: ReadyOptions;
   /** The record of a VM that runs already, to which this is to be attached. */
   readonly attach: VmRecord | undefined;
   readonly vmmKind: VmmKind | undefined;
@@ -121,6 +123,7 @@ export function bootContext(
     command: options.command,
     removeOnExit: options.removeOnExit ?? false,
     lifetime: lifetimeOf(options),
+    ready: { readyWhen: options.readyWhen, readyTimeoutMs: options.readyTimeoutMs },
     attach: attach?.record,
     dial: attach?.dial,
     launchers: options.launchers ?? new Launchers(),

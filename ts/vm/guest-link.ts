@@ -14,6 +14,8 @@ export interface GuestLinkOptions {
   expectsAnswer: () => boolean;
   /** Whether the guest is from a snapshot: it has its twin's time and random bytes. */
   restored: boolean;
+  /** What a guest is to be told when it is resumed, as soon as it is reached. */
+  onResume?: ((reached: () => Promise<Guest>) => Promise<void>) | undefined;
   /** Milliseconds of silence after which a guest whose connection broke counts as shut down. Default 10,000. */
   goneAfterMs: number | undefined;
 }
@@ -64,10 +66,14 @@ export class GuestLink {
     return new GuestInUse(this.#guest, () => vmm.life.useGuest());
   }
 
-  /** Tells a guest that stood still what it has missed. One that does not answer in time goes on without. */
+  /**
+   * Tells a guest that stood still what it has missed. One that does not answer in time goes on without the time.
+   * @throws SmartVMError GUEST_NETWORK_FAILED, AGENT_UNREACHABLE, VMM_EXITED for one that is to be given addresses of its own
+   */
   async wake(): Promise<void> {
     const told = this.#reconnecting.then(() => this.#guest && wake(this.#guest));
     await withDeadline(told, WAKE_TIMEOUT_MS, () => new Error('no answer')).catch(() => undefined);
+    await this.#options.onResume?.(() => this.guest());
   }
 
   /** Ends the connection, and the watch over the guest. */

@@ -15,10 +15,11 @@ import { type BootContext, bootContext, startedState } from './boot-context.js';
 import { Calls } from './calls.js';
 import { pumpConsole } from './console.js';
 import { classifyExit, type VmExit } from './exit.js';
-import { GuestLink } from './guest-link.js';
+import type { GuestLink } from './guest-link.js';
 import { keepsLayer } from './layer.js';
 import { assertStartable } from './options.js';
 import { followOthers, pauseVm, resumeVm, snapshotVm } from './power.js';
+import { linkTo } from './renumbering.js';
 import { RunningVM, type VmCall } from './running-vm.js';
 import { GRACE_MS, shutDown } from './shutdown.js';
 import { isFinal, StateMachine, type VmState } from './state.js';
@@ -26,6 +27,7 @@ import type { StepTiming } from './step-log.js';
 import { tell } from './tell.js';
 import type { MicroVMOptions, NetworkProvider, StartOptions, StopOptions, StopResult } from './types.js';
 import { VmNetwork } from './vm-network.js';
+import { refuseWithoutAgent } from './without-agent.js';
 
 const DEFAULT_START_TIMEOUT_MS = 60_000;
 
@@ -113,7 +115,7 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     await this.#calls.run('pause()', ['running'], pauseVm);
   }
 
-  /** The guest's clock is then that of the host, if its agent answers within a second. */
+  /** The guest's clock is then the host's, if its agent answers within a second; one restored paused gets its own addresses. */
   async resume(): Promise<void> {
     await this.#calls.run('resume()', ['paused'], resumeVm);
     await this.#link?.wake();
@@ -200,12 +202,10 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
       throw error;
     }
     this.#machine = context;
-    const { guest, dial, process: vmm, restore } = context;
-    const goneAfterMs = this.#options.guestGoneAfterMs;
     const expectsAnswer = () => this.state === 'running' && !this.#stopping;
-    this.#link = dial && vmm && new GuestLink({ guest, dial, vmm, expectsAnswer, goneAfterMs, restored: !!restore });
+    this.#link = linkTo(context, { expectsAnswer, goneAfterMs: this.#options.guestGoneAfterMs });
     this.#state.to(startedState(context), context.attach ? 'attach' : 'start');
-    vmm?.life.listen((event) => this.#hear(event));
+    context.process?.life.listen((event) => this.#hear(event));
     this.#ended = context.process?.exited.then((exit) => this.#finish(exit));
     this.#ended?.catch(() => undefined); // stop() reports it
   }
@@ -271,11 +271,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
   }
 
   protected async guest(): Promise<Guest> {
-    this.#state.assert('running a command', 'running');
-    if (!this.#link) {
-      throw new SmartVMError('AGENT_UNREACHABLE', `VM ${this.id} was started without SmartVM's agent`);
-    }
-    return await this.#link.guest();
+    this.#state.assert('reaching the guest', 'running');
+    return await (this.#link ?? refuseWithoutAgent(this.id)).guest();
   }
 
   protected telemetry(): Telemetry {

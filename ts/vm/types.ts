@@ -6,6 +6,7 @@ import type { LifetimeOptions } from '../config/lifetime.js';
 import type { NetworkRequest } from '../config/network.js';
 import type { PublishedPort } from '../config/publish.js';
 import type { IRestoreOptions } from '../config/restore.js';
+import type { ReadyOptions } from '../guest/ready/ready.js';
 import type { DialGuest } from '../guest/types.js';
 import type { Confine } from '../vmm/confinement.js';
 import type { VmmKind } from '../vmm/find.js';
@@ -19,7 +20,7 @@ import type { ShutdownRung } from './shutdown.js';
 import type { VmState } from './state.js';
 import type { VmNetworkAccess } from './vm-network.js';
 
-export interface MicroVMOptions extends VmTags, LifetimeOptions {
+export interface MicroVMOptions extends VmTags, LifetimeOptions, ReadyOptions {
   /** What the VM's image says of the programs in it. */
   imageConfig?: ImageConfig | undefined;
   /** For the record: which VMM it is. */
@@ -89,7 +90,7 @@ export interface CreateVMOptions
 export interface StartOptions {
   /** Ends the start; once the VM runs it has no say. */
   signal?: AbortSignal | undefined;
-  /** Most milliseconds for the whole start, without what it waits in line. Default 60,000. */
+  /** Most milliseconds for the start up to a guest that answers, without what it waits in line. Default 60,000. */
   timeoutMs?: number | undefined;
   /** Most milliseconds to wait in line where the host's capacity is taken. Default 0: CAPACITY_EXCEEDED at once. */
   queueMs?: number | undefined;

@@ -109,33 +109,40 @@ func (f *tcpForward) Close() error {
 	return err
 }
 
+// udpPeer is who asks, and which address of the host it asked: that is who has to answer.
+type udpPeer struct {
+	from  netip.AddrPort
+	asked netip.Addr
+}
+
 // udpForward has a socket to the guest for each peer, by which the answers find back.
 type udpForward struct {
 	conn   *net.UDPConn
 	target string
 	places chan struct{}
 	mu     sync.Mutex
-	peers  map[netip.AddrPort]net.Conn
+	peers  map[udpPeer]net.Conn
 	closed bool
 }
 
 func (f *udpForward) serve() {
+	control := make([]byte, packetInfoSpace)
 	for buffer := make([]byte, 64<<10); ; {
-		n, peer, err := f.conn.ReadFromUDPAddrPort(buffer)
+		n, said, _, from, err := f.conn.ReadMsgUDPAddrPort(buffer, control)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil {
 			continue
 		}
-		if guest := f.guestOf(peer); guest != nil {
+		if guest := f.guestOf(udpPeer{from, sentTo(control[:said])}); guest != nil {
 			guest.SetReadDeadline(time.Now().Add(udpIdle))
 			guest.Write(buffer[:n])
 		}
 	}
 }
 
-func (f *udpForward) guestOf(peer netip.AddrPort) net.Conn {
+func (f *udpForward) guestOf(peer udpPeer) net.Conn {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if guest := f.peers[peer]; guest != nil || f.closed {
@@ -156,7 +163,7 @@ func (f *udpForward) guestOf(peer netip.AddrPort) net.Conn {
 	return guest
 }
 
-func (f *udpForward) answer(peer netip.AddrPort, guest net.Conn) {
+func (f *udpForward) answer(peer udpPeer, guest net.Conn) {
 	defer func() {
 		f.mu.Lock()
 		delete(f.peers, peer)
@@ -175,7 +182,10 @@ func (f *udpForward) answer(peer netip.AddrPort, guest net.Conn) {
 			return
 		}
 		guest.SetReadDeadline(time.Now().Add(udpIdle))
-		f.conn.WriteToUDPAddrPort(buffer[:n], peer)
+		if _, _, err := f.conn.WriteMsgUDPAddrPort(buffer[:n], sendFrom(peer.asked), peer.from); err != nil {
+			// The host has that address no more.
+			f.conn.WriteToUDPAddrPort(buffer[:n], peer.from)
+		}
 	}
 }
 

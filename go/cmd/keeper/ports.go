@@ -141,7 +141,11 @@ func (p *ports) bind(guest string, one port) (io.Closer, uint16, error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		forward := &udpForward{conn: conn.(*net.UDPConn), target: target, places: p.places, peers: map[netip.AddrPort]net.Conn{}}
+		if err := tellPacketInfo(conn.(*net.UDPConn)); err != nil {
+			conn.Close()
+			return nil, 0, err
+		}
+		forward := &udpForward{conn: conn.(*net.UDPConn), target: target, places: p.places, peers: map[udpPeer]net.Conn{}}
 		go forward.serve()
 		return forward, uint16(conn.LocalAddr().(*net.UDPAddr).Port), nil
 	}

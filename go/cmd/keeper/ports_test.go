@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"syscall"
@@ -93,6 +94,36 @@ func TestPortsLeadToTheGuest(t *testing.T) {
 	}
 	if _, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(bound[0].HostPort)))); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Fatalf("the port is still there: %v", err)
+	}
+}
+
+// A peer that is connected hears nobody but whom it asked.
+func TestDatagramsAreAnsweredFromTheAddressThatWasAsked(t *testing.T) {
+	_, udp := guestEchoes(t)
+	for _, wildcard := range []string{"", "0.0.0.0"} {
+		p := newPorts()
+		defer p.close()
+		bound, err := p.publish("127.0.0.1", []port{{wildcard, 0, udp, "udp"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func(from, to string) {
+			t.Helper()
+			local, remote := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(from)), net.JoinHostPort(to, strconv.Itoa(int(bound[0].HostPort)))
+			conn, err := (&net.Dialer{LocalAddr: local}).Dial("udp", remote)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(10 * time.Second))
+			wantEcho(t, conn)
+		}
+		// The same peer asks both: by the route alone, both answers would come from the one.
+		ask("127.0.0.1:40053", "127.0.0.2")
+		ask("127.0.0.1:40053", "127.0.0.3")
+		if wildcard == "" {
+			ask("[::1]:0", "::1")
+		}
 	}
 }
 

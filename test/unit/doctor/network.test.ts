@@ -100,7 +100,58 @@ const FAULTS: Fault[] = [
   },
 ];
 
+/** An interface of a VM, with its bridge, as programs of the host keep it. */
+const attach = async (host: PlantedHost, ...links: string[]) => {
+  const record = { holder: { id: 'web' }, definition: { name: 'blue', bridge: 'svb1' }, wire: { tapName: 'sv1' } };
+  await host.plant('/run/smartvm/.networks/attachments/sv1.json', JSON.stringify(record));
+  await Promise.all(links.map((link) => host.directory(`/sys/class/net/${link}`, 0o755)));
+};
+const ports = (...elem: string[]) => ruleset({ set: { family: 'bridge', table: 'smartvm', name: 'ports', elem } });
+
 const FAULTS_OF_ROOT: Fault[] = [
+  {
+    what: 'rules that are no more',
+    id: 'network-rules',
+    plant: async (host) => {
+      await attach(host, 'sv1', 'svb1');
+      await host.program('nft', 'case "$*" in *ports*) echo "No such file or directory" >&2; exit 1; esac');
+    },
+    verdict: 'fail',
+    detail: /rules of web: nothing holds/,
+    remedy: /^smartvm network inspect blue$/,
+  },
+  {
+    what: 'a bridge that is no more',
+    id: 'network-rules',
+    plant: async (host) => {
+      await attach(host, 'sv1');
+      await ports('sv1')(host);
+    },
+    verdict: 'warn',
+    detail: /bridge of web: they reach nothing/,
+    remedy: /^smartvm network inspect blue$/,
+  },
+  {
+    what: 'an interface that is no more',
+    id: 'network-rules',
+    plant: async (host) => {
+      await attach(host, 'svb1');
+      await ports('sv1')(host);
+    },
+    verdict: 'warn',
+    detail: /interfaces of web: they are cut off/,
+    remedy: /start these VMs anew/,
+  },
+  {
+    what: 'rules in place',
+    id: 'network-rules',
+    plant: async (host) => {
+      await attach(host, 'sv1', 'svb1');
+      await ports('sv0', 'sv1')(host);
+    },
+    verdict: 'ok',
+    detail: /in place for web/,
+  },
   {
     what: 'Docker',
     id: 'firewall',

@@ -14,6 +14,7 @@ import { reportError, reportWarnings } from '../report.js';
 import { printLines } from '../vms/output.js';
 import { follow } from './follow.js';
 import { launchInNetwork } from './network.js';
+import { readyWhenOf } from './ready.js';
 import { exitCodeInTime } from './time-up.js';
 
 export interface RunOptions extends EnvironmentOptions {
@@ -41,6 +42,8 @@ export interface RunOptions extends EnvironmentOptions {
   ip?: readonly string[];
   ttl?: number;
   timeout?: number;
+  ready?: readonly string[];
+  readyTimeout?: number;
   queue?: number;
   interactive?: boolean;
   /** False with `--no-jail`. */
@@ -104,6 +107,8 @@ function launchOptions(options: RunOptions, signal: AbortSignal): LaunchOptions 
     ip: options.ip,
     timeoutMs: milliseconds(options.ttl),
     queueMs: milliseconds(options.queue),
+    readyWhen: readyWhenOf(options.ready),
+    readyTimeoutMs: milliseconds(options.readyTimeout),
     signal,
   };
 }

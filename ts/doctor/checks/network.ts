@@ -212,7 +212,7 @@ function limits() {
   return { signal: AbortSignal.timeout(NFT_TIMEOUT_MS), maxOutputBytes: MAX_LISTING_BYTES };
 }
 
-const nftOf = (host: Host) => find(host, 'nft');
+export const nftOf = (host: Host) => find(host, 'nft');
 
 /** Also where an ordinary user's PATH does not lead. */
 async function find(host: Host, tool: string): Promise<string | undefined> {

@@ -15,6 +15,8 @@ const INSIDE = {
   ipv6: 'fd00:172:29:255::2',
   prefixes: { ipv4: 30, ipv6: 64 },
   gateways: { ipv4: '172.29.255.1', ipv6: 'fd00:172:29:255::1' },
+  /** By which a guest out of a snapshot still knows its gateway. */
+  gatewayMac: '02:00:00:00:00:01',
   /** Of the namespace's end, by which its kernel asks for the guest's MAC. */
   linkLocal: 'fe80::1',
 };
@@ -30,10 +32,10 @@ export const netnsMode: Strategy = {
   ownsBridge: true,
   plan: async (request) => {
     const wire = await planAttachment(request);
-    const { ipv6, prefixes, gateways, linkLocal: _own, ...rest } = INSIDE;
+    const { tapName, mac, ipv4, ipv6, prefixes, gateways } = INSIDE;
     const hasIpv6 = wire.ipv6 !== undefined;
     const attachment: NetworkAttachment = {
-      ...{ ...wire, ...rest },
+      ...{ ...wire, tapName, mac, ipv4 },
       ipv6: hasIpv6 ? ipv6 : undefined,
       prefixes: { ipv4: prefixes.ipv4, ipv6: hasIpv6 ? prefixes.ipv6 : undefined },
       gateways: { ipv4: gateways.ipv4, ipv6: hasIpv6 ? gateways.ipv6 : undefined },
@@ -69,7 +71,7 @@ function insideLines({ wire, attachment, multiQueue }: AttachmentRecord): string
     ...(hasIpv6 ? [`addr add ${wire.ipv6}/${wire.prefixes.ipv6} dev ${UPLINK} nodad`] : []),
     // Without an owner: whoever is in the namespace may open it, and nobody but the VMM is.
     `tuntap add dev ${tapName} mode tap vnet_hdr${multiQueue ? ' multi_queue' : ''}`,
-    `link set dev ${tapName} mtu ${wire.mtu} addrgenmode none up`,
+    `link set dev ${tapName} address ${INSIDE.gatewayMac} mtu ${wire.mtu} addrgenmode none up`,
     `addr add ${attachment.gateways.ipv4}/${attachment.prefixes.ipv4} dev ${tapName}`,
     `route add default via ${wire.gateways.ipv4} dev ${UPLINK}`,
     ...(hasIpv6
