@@ -10,6 +10,7 @@ import { run } from '../../ts/util/run.js';
 import type { MicroVM } from '../../ts/vm/micro-vm.js';
 import { cli } from '../support/cli.js';
 import { type Bench, openBench } from '../support/debian-vm.js';
+import { GUEST_INITS } from '../support/guest-init.js';
 import { lendProgram } from '../support/guest-program.js';
 import { scratchDirectory } from '../support/scratch.js';
 
@@ -27,7 +28,7 @@ use IO::Socket::INET; use IO::Socket::UNIX; my $at = shift;
 my $c = $at =~ m{^/} ? IO::Socket::UNIX->new(Peer => $at) : IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $at);
 $c or die "$at: $!"; print $c "from the guest\\n"; $c->flush; shutdown $c, 1; print while <$c>;`;
 
-describe('ports and SSH of a guest', () => {
+describe.each(GUEST_INITS)('ports and SSH of a guest whose init is that of the %s', (init) => {
   let bench: Bench;
   let vm: MicroVM;
 
@@ -37,6 +38,7 @@ describe('ports and SSH of a guest', () => {
       id: 'guest',
       name: 'web',
       memSizeMib: 256,
+      init,
       detached: true,
       startTimeoutMs: 240_000,
     });

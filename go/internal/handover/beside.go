@@ -7,13 +7,9 @@ import (
 	"net"
 	"os"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// An init that tells nothing of itself is taken to be up when it has run for so long.
-const settleTime = time.Second
 
 // The states of a handover.
 const (
@@ -103,7 +99,10 @@ func (b *Beside) Begin() error {
 		return err
 	}
 	if !b.init.IsSystemd {
-		time.AfterFunc(settleTime, b.up)
+		go func() {
+			awaitQuiet("/proc/1/stat")
+			b.up()
+		}()
 	}
 	return nil
 }
