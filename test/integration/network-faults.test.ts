@@ -6,7 +6,7 @@ const isRoot = process.getuid?.() === 0;
 /** Of those before which a program is killed. */
 const CHANGES_APART = Number(process.env.SMARTVM_TEST_CHANGES_APART ?? 4);
 
-describe.runIf(isRoot)('faults of networks', () => {
+describe.runIf(isRoot)('faults of networks', { timeout: 600_000 }, () => {
   let host: NetworkHost;
   let before: string;
 
