@@ -3,8 +3,10 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { NetworkHost } from '../support/network-host.js';
 
 const isRoot = process.getuid?.() === 0;
+/** Of those before which a program is killed. */
+const CHANGES_APART = Number(process.env.SMARTVM_TEST_CHANGES_APART ?? 4);
 
-describe.runIf(isRoot)('faults of networks', () => {
+describe.runIf(isRoot)('faults of networks', { timeout: 600_000 }, () => {
   let host: NetworkHost;
   let before: string;
 
@@ -165,4 +167,32 @@ describe.runIf(isRoot)('faults of networks', () => {
     await other.call({ call: 'release', id: 'two' });
     expect(host.state()).toBe(before);
   });
+
+  test.each([
+    ['default', 0],
+    ['apart', 1],
+  ])(
+    'a program that is killed before any change that it makes of the network %s leaves nothing that others do not undo',
+    async (network, first) => {
+      const next = host.networker();
+      await next.call({ call: 'create', options: { name: 'apart', mode: 'netns' } });
+      const mine = await next.attach('one', { network });
+      await next.call({ call: 'release', id: 'one' });
+      let hasSurvived = false;
+      for (let change = first % CHANGES_APART; !hasSurvived; change += CHANGES_APART) {
+        const program = host.networker();
+        await program.call({ call: 'dieAt', change });
+        hasSurvived = await program.survives(async () => {
+          await program.attach('one', { network });
+          await program.call({ call: 'release', id: 'one' });
+        });
+        await program.kill();
+        await host.toolsEnded();
+        await next.call({ call: 'prune' });
+        expect([change, host.state(), await host.leases()]).toEqual([change, before, []]);
+        expect([change, await next.attach('one', { network })]).toEqual([change, mine]);
+        await next.call({ call: 'release', id: 'one' });
+      }
+    },
+  );
 });

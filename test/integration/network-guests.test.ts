@@ -152,6 +152,7 @@ describe.skipIf(process.getuid?.() !== 0)('guests in networks', { timeout: 120_0
     expect(counters?.refused.map(({ to }) => to)).toContain(METADATA);
     await lab.in('host', 'nft', 'flush', 'ruleset');
     await until(async () => (await seen()).includes('repaired'), 30_000, 'the repair');
+    await lab.call('unwatch');
     expect(await lab.webs('two', WEB)).toEqual(THROUGH_NAT);
     expect(await lab.web('two', METADATA)).toBe('refused');
   });

@@ -6,6 +6,7 @@ import type { NetworkAttachment } from '../../ts/config/network.js';
 import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
 import type { NetworkerAnswer, NetworkerCall, NetworkerOrder } from '../fixtures/networker.js';
 import { bundleProgram } from './bundle.js';
+import { until } from './leftovers.js';
 import { type ScratchDirectory, scratchDirectory } from './scratch.js';
 
 /** A network namespace that takes the host's place, with a directory for what programs in it share. */
@@ -37,6 +38,14 @@ export class NetworkHost implements AsyncDisposable {
   links(): string[] {
     const links = JSON.parse(this.run('ip', '-json', 'link')) as { ifname: string }[];
     return links.map(({ ifname }) => ifname).filter((name) => name !== 'lo');
+  }
+
+  /** Waits until nobody is in it but its programs: tools of a program that was killed do first what they were told. */
+  async toolsEnded(): Promise<void> {
+    const own = this.#programs.flatMap(({ pid }) => pid ?? []);
+    const pids = () =>
+      execFileSync('ip', ['netns', 'pids', this.name], { encoding: 'utf8' }).split('\n').filter(Boolean);
+    await until(async () => pids().every((pid) => own.includes(Number(pid))), 15_000, 'the end of all tools');
   }
 
   /** Names of the leases that VMs have of its networks. */
@@ -105,6 +114,16 @@ export class Networker {
       this.#waiting.get(serial)?.(answer as NetworkerAnswer);
       this.#waiting.delete(serial);
     });
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** Whether it lived through what it was told to do, or was killed over it. */
+  async survives(act: () => Promise<unknown>): Promise<boolean> {
+    const killed = once(this.#child, 'exit').then(() => false);
+    return await Promise.race([killed, act().then(() => true)]);
   }
 
   /** @throws Error with the code of the program's own */

@@ -132,23 +132,34 @@ async function isInUse({ name }: NetworkDefinition): Promise<boolean> {
   return (await readAttachments()).some(({ definition }) => definition.name === name);
 }
 
-async function deactivate(definition: NetworkDefinition): Promise<void> {
+/** Networks that are up and that nobody is in: who was to end one was killed over it. */
+export async function idleNetworks(): Promise<NetworkDefinition[]> {
+  const records = await readAttachments({ withGoing: true }); // whose undoing ends theirs
+  const active = await readActive();
+  return active.filter(({ name }) => !records.some(({ definition }) => definition.name === name));
+}
+
+/** Takes a network away, unless somebody is in it. It counts as up until all of it is gone, so that this can be done again. */
+export async function deactivate(definition: NetworkDefinition): Promise<void> {
   await withFabricLock(async () => {
     if (await isInUse(definition)) {
       return;
     }
-    await forgetActive(definition.name);
     const lines = MODES[definition.mode].ownsBridge ? linkDown(definition.bridge) : [];
     await (lines.length > 0 ? runIp(lines, { force: true }) : undefined);
-    if (otherRuntimeDir() !== undefined) {
-      return; // they are those of others, who were here first
-    }
-    await unrouteVia(definition);
-    if ((await readActive()).length > 0) {
-      await tryNft(withdrawNetwork(policyNetwork(definition)));
-      return;
-    }
-    await removeNft();
-    await restoreForwarding();
+    // Where others were here first, the rest is theirs.
+    await (otherRuntimeDir() === undefined ? withdraw(definition) : undefined);
+    await forgetActive(definition.name);
   });
+}
+
+async function withdraw(definition: NetworkDefinition): Promise<void> {
+  await unrouteVia(definition);
+  const active = await readActive();
+  if (active.some(({ name }) => name !== definition.name)) {
+    await tryNft(withdrawNetwork(policyNetwork(definition)));
+    return;
+  }
+  await removeNft();
+  await restoreForwarding();
 }

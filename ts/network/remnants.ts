@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Holder, isSameHolder, readHolder } from '../util/holder.js';
 import { lockLeases, releaseLeaseOf } from '../util/leases.js';
-import { takeDown } from './fabric.js';
+import { deactivate, idleNetworks, takeDown } from './fabric.js';
 import { type AttachmentRecord, hostFolders, readAttachments } from './host-state.js';
 
 /** Something of a network that a VM has, or has left, and how it is undone. */
@@ -25,9 +25,17 @@ export async function networkLeasesOf(holder: Holder): Promise<NetworkRemnant[]>
   return await leases(async (other) => isSameHolder(other, holder));
 }
 
-/** @param isHeld false only for a VM that is proven dead */
+/** Those of dead VMs, and networks that nobody is in. @param isHeld false only for a VM that is proven dead */
 export async function deadAttachments(isHeld: IsHeld): Promise<NetworkRemnant[]> {
-  return await attachments(async (holder) => !(await isHeld(holder)));
+  const idle = await idleNetworks();
+  return [
+    ...(await attachments(async (holder) => !(await isHeld(holder)))),
+    ...idle.map((definition) => ({
+      kind: 'network' as const,
+      name: definition.name,
+      remove: () => deactivate(definition),
+    })),
+  ];
 }
 
 /** As {@link deadAttachments}. */
@@ -42,6 +50,9 @@ export async function deadNetworkLeases(isHeld: IsHeld): Promise<NetworkRemnant[
 export async function undoDead(isHeld: IsHeld): Promise<void> {
   for (const record of await recordsOf(async (holder) => !(await isHeld(holder)))) {
     await takeDown(record);
+  }
+  for (const definition of await idleNetworks()) {
+    await deactivate(definition);
   }
 }
 
