@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, mkdir, stat, symlink, unlink, writeFile } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
+import { chmod, mkdir, readdir, stat, symlink, unlink, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -12,6 +12,7 @@ import { cli } from '../support/cli.js';
 import { type Bench, openBench } from '../support/debian-vm.js';
 import { GUEST_INITS } from '../support/guest-init.js';
 import { lendProgram } from '../support/guest-program.js';
+import { until } from '../support/leftovers.js';
 import { scratchDirectory } from '../support/scratch.js';
 
 /** In Perl, which Debian always has: says back what it gets, on TCP ports and Unix sockets, one program a connection. */
@@ -21,6 +22,21 @@ my $at = shift; my $l = $at =~ m{^/} ? IO::Socket::UNIX->new(Local => $at, Liste
   : IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $at, Listen => 50, ReuseAddr => 1);
 $l or die "$at: $!"; $| = 1; print "up\\n";
 while (my $c = $l->accept) { next if fork; close $l; my $b; while (sysread $c, $b, 65536) { print $c $b; $c->flush } exit }`;
+
+/** Sends a half, and resets the connection once it is answered. */
+const BREAK = `
+use IO::Socket::INET; use Socket; $| = 1; print "up\\n" if
+  my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => shift, Listen => 5, ReuseAddr => 1);
+while (my $c = $l->accept) {
+  syswrite $c, 'half'; sysread $c, my $b, 2; setsockopt $c, SOL_SOCKET, SO_LINGER, pack('II', 1, 0); close $c }`;
+
+/** Makes so many connections, and keeps them. */
+const FLOOD = `
+use IO::Socket::INET; my $at = shift;
+my @all = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $at) || die $! } 1..shift; sleep 1000`;
+
+/** For what hangs. */
+const LONG_MS = 60_000;
 
 /** Connects, sends a line, ends its direction, and prints what it gets. */
 const SAY = `
@@ -51,7 +67,10 @@ describe.each(GUEST_INITS)('ports and SSH of a guest whose init is that of the %
 
   afterAll(async () => {
     if (vm) {
+      const last = await vm.forwardPort({ guestPort: 7000 });
       await vm.stop();
+      await expect(once(connect({ port: last.hostPort ?? 0 }), 'connect')).rejects.toThrow('ECONNREFUSED');
+      await expect(vm.forwardPort({ guestPort: 7000 })).rejects.toMatchObject({ code: 'INVALID_STATE' });
       expect(await bench.leftovers()).toEqual(expect.not.arrayContaining([expect.stringContaining('guest')]));
     }
     await bench[Symbol.asyncDispose]();
@@ -126,7 +145,7 @@ describe.each(GUEST_INITS)('ports and SSH of a guest whose init is that of the %
       socket.pipe(socket);
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
-    const { port: hostPort } = server.address() as { port: number };
+    const hostPort = portOf(server);
     await using tcp = await vm.forwardPort({ reverse: true, guestPort: 0, hostPort });
     await using unix = await vm.forwardPort({ reverse: true, guestPath: '/run/host.sock', hostPort });
     for (const at of [`${tcp.guestPort}`, '/run/host.sock']) {
@@ -138,6 +157,56 @@ describe.each(GUEST_INITS)('ports and SSH of a guest whose init is that of the %
     await Promise.all([tcp.close(), unix.close()]);
     expect(await vm.exec(['perl', '-e', SAY, '/run/host.sock'])).toMatchObject({ exitCode: 2 });
     server.close();
+  });
+
+  it('passes on that a connection broke in the guest, after all that came', async () => {
+    const server = await vm.spawn(['perl', '-e', BREAK, '7002']);
+    await once(server.stdout, 'data');
+    await using tcp = await vm.forwardPort({ guestPort: 7002 });
+    for (const socket of [await vm.connectPort(7002), connect({ port: tcp.hostPort ?? 0 })]) {
+      const broken = new Promise((resolve) => socket.once('error', resolve));
+      const [half] = (await once(socket, 'data')) as [Buffer];
+      expect(`${half}`).toBe('half');
+      socket.write('on');
+      socket.resume();
+      expect(await broken).toMatchObject({ code: 'ECONNRESET' });
+    }
+    server.destroy();
+  });
+
+  it('takes what a guest connects in its turn, holds still while the guest is paused, and leaves no descriptor open', async () => {
+    const descriptors = async () => (await readdir('/proc/self/fd')).length;
+    const before = await descriptors();
+    const taken: Socket[] = [];
+    let most = 0;
+    const server = createServer((socket) => {
+      taken.push(socket.on('error', () => undefined));
+      most = Math.max(most, taken.filter(({ destroyed }) => !destroyed).length);
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const reverse = await vm.forwardPort({ reverse: true, guestPort: 0, hostPort: portOf(server) });
+    const flood = await vm.spawn(['perl', '-e', FLOOD, `${reverse.guestPort}`, '300']);
+    await until(() => taken.length === 256, LONG_MS, 'as many connections as may be');
+    for (const socket of taken) {
+      socket.resetAndDestroy();
+    }
+    await until(() => taken.length === 300, LONG_MS, 'the connections that waited');
+    expect(most).toBeLessThanOrEqual(256);
+    const forward = await vm.forwardPort({ guestPort: 7000 });
+    const open = connect({ port: forward.hostPort ?? 0 });
+    open.write('before ');
+    await once(open, 'data');
+    await vm.pause();
+    await expect(buffer(connect({ port: forward.hostPort ?? 0 }))).rejects.toThrow('ECONNRESET');
+    const after = once(open, 'data'); // which may come before resume() has returned
+    open.write('after');
+    await reverse.close();
+    await vm.resume();
+    expect(`${(await after)[0]}`).toBe('after');
+    flood.destroy();
+    await Promise.all([forward.close(), new Promise((resolve) => server.close(resolve))]);
+    await until(async () => (await descriptors()) <= before, LONG_MS, `${before} descriptors`);
+    expect(await vm.exec(['perl', '-e', SAY, `${reverse.guestPort}`])).toMatchObject({ exitCode: 111 });
   });
 
   it('forwards from the command line until it is interrupted', async () => {
@@ -205,3 +274,7 @@ describe.each(GUEST_INITS)('ports and SSH of a guest whose init is that of the %
     server.close();
   });
 });
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}

@@ -5,7 +5,7 @@ import type { NetworkAttachment } from '../config/network.js';
 import { SmartVMError } from '../errors.js';
 import { type GuestConnectionOptions, shakeHands } from './handshake.js';
 import { type GuestInterfaceStatus, type GuestNetworkChange, interfacesOf, renumbered } from './network.js';
-import { type GuestAddress, unreachable } from './ports/address.js';
+import { formatGuestAddress, type GuestAddress, unreachable } from './ports/address.js';
 import { askForSocket, askToListen, stopListening, takeConnections } from './ports/channels.js';
 import { GuestSocket } from './ports/guest-socket.js';
 import { SshProcess, spawnRequest } from './process.js';
@@ -109,7 +109,11 @@ export class GuestConnection implements Guest {
     const bound = await this.#opened<GuestAddress>(
       (done) => askToListen(client, address, done),
       (cause) =>
-        new SmartVMError('AGENT_FAILED', `the guest does not listen there: ${(cause as Error).message}`, { cause }),
+        new SmartVMError(
+          'AGENT_FAILED',
+          `the guest cannot listen at ${formatGuestAddress(address)}: somebody does there, or it has no such address`,
+          { cause, details: { ...address } },
+        ),
     );
     const leave = takeConnections(client, bound, (accept) => take(this.#socket(accept())));
     const stop = async () => {

@@ -20,6 +20,9 @@ export async function exec(reference: string, command: readonly string[], option
   const spawnOptions = { env: environmentOf(options), user: options.user, cwd: options.workdir };
   using signals = forwardSignals();
   try {
+    if (options.tty && options.interactive) {
+      (await import('../terminal/run.js')).assertTerminal();
+    }
     await using vm = await attachTo(findRunningVm(reference), signals.ending);
     if (options.detach) {
       const left = await vm.spawn(command, { ...spawnOptions, detached: true, stdin: 'ignore' });
