@@ -103,6 +103,20 @@ describe('a download from a guest that lies', () => {
     expect((await lstat(scratch.file('target'))).mode & 0o777).toBe(0o700);
   });
 
+  test('the end of the stream may come long after the end of the tree, and nothing between them', async () => {
+    await using scratch = await scratchDirectory();
+    // Not what is waited for, but a guest that takes so long to say that it is done.
+    const later = (what: (request: ExecRequest) => void) =>
+      guestThat((request) => {
+        request.channel.write(Buffer.concat([top, ...file('a'), end]));
+        setTimeout(() => what(request), 200);
+      });
+    await using slow = await later((request) => finish(request, 0));
+    expect(await slow.download('/x', scratch.file('slow'))).toMatchObject({ entries: 2 });
+    await using endless = await later(({ channel }) => channel.write(record('E', '{}')));
+    await expect(endless.download('/x', scratch.file('endless'))).rejects.toMatchObject(REFUSED);
+  });
+
   test('more entries or bytes than are allowed', async () => {
     await using scratch = await scratchDirectory();
     const skipped = Array.from({ length: 20 }, () => record('S', JSON.stringify({ path: 'YQ==', errno: 'EIO' })));

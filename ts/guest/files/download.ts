@@ -86,6 +86,7 @@ export class Download {
       if (kind === RECORD.end) {
         await this.#settled();
         await this.#finishDirectories();
+        await this.#from.end();
         return { entries: this.#entries, bytes: this.#bytes, skipped: this.#skipped };
       }
       this.#count();

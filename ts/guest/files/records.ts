@@ -122,6 +122,16 @@ export class RecordReader {
     return payload && { kind: header[0] as number, payload };
   }
 
+  /**
+   * Waits for the end of the stream, which is told to those alone who read up to it: a stream that an iterator reads flows for nobody else.
+   * @throws SmartVMError GUEST_FILE_REFUSED when more comes
+   */
+  async end(): Promise<void> {
+    if (this.#bytes > 0 || !(await this.#from.next()).done) {
+      throw refused('more than a tree');
+    }
+  }
+
   async #take(count: number): Promise<Buffer | undefined> {
     while (this.#bytes < count) {
       const { done, value } = await this.#from.next();
