@@ -1,4 +1,4 @@
-import { chmod, lstat, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { placeOf } from '../../../ts/cli/cp/copy.js';
 import { GuestFiles } from '../../../ts/guest/files/guest-files.js';
@@ -56,6 +56,7 @@ describe('a download from a guest that lies', () => {
     ['a directory that was not sent', [top, ...file('a/b')]],
     ['a hard link to what is outside', [top, entry('a', 'hardlink', { target: base64('../victim') })]],
     ['a second tree', [top, entry('.', 'directory')]],
+    ['a hard link for the top', [entry('.', 'hardlink', { target: base64('.') }), top]],
     ['a device', [top, entry('a', 'character-device')]],
     ['data outside of a file', [top, record('D', 'evil')]],
     ['an empty piece', [top, entry('a', 'file'), record('D'), record('F')]],
@@ -79,6 +80,21 @@ describe('a download from a guest that lies', () => {
     expect((await readdir(scratch.file('.'))).sort()).toEqual(['target', 'victim']);
     expect(await readFile(scratch.file('victim'), 'utf8')).toBe('whole');
     expect((await readdir(scratch.file('target'))).filter((name) => name.includes('smartvm'))).toEqual([]);
+  });
+
+  test('a link of the guest does not become the top of the tree, nor take the place of one of the host', async () => {
+    await using scratch = await scratchDirectory();
+    await mkdir(scratch.file('victim'));
+    await mkdir(scratch.file('meant'));
+    await symlink('meant', scratch.file('link'));
+    const away = entry('.', 'symlink', { target: base64('victim') });
+    await using first = await sends(away, top, ...file('evil'), end);
+    await expect(first.download('/x', scratch.file('new'))).rejects.toMatchObject(REFUSED);
+    await using second = await sends(top, away, ...file('evil'), end);
+    await expect(second.download('/x', scratch.file('link'))).rejects.toMatchObject(REFUSED);
+    expect(await readdir(scratch.file('victim'))).toEqual([]);
+    expect((await readdir(scratch.file('.'))).sort()).toEqual(['link', 'meant', 'victim']);
+    expect(await readlink(scratch.file('link'))).toBe('meant');
   });
 
   test('a directory in place of a link of the host is not taken for it', async () => {
@@ -127,6 +143,18 @@ describe('a download from a guest that lies', () => {
         code: 'GUEST_FILE_LIMIT',
       });
     }
+  });
+
+  test('names that would fill the memory', async () => {
+    await using scratch = await scratchDirectory();
+    const skipped = record('S', JSON.stringify({ path: base64('x'.repeat(4095)), errno: 'EIO' }));
+    const many = Buffer.concat(Array.from({ length: 200 }, () => skipped));
+    await using files = await guestThat(({ channel }) => {
+      const more = () => channel.write(many) && setImmediate(more);
+      channel.on('drain', more);
+      more();
+    });
+    await expect(files.download('/x', scratch.file('target'))).rejects.toMatchObject({ code: 'GUEST_FILE_LIMIT' });
   });
 });
 

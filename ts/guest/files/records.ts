@@ -29,7 +29,7 @@ export interface WireEntry {
   readonly mode?: number | undefined;
   readonly uid?: number | undefined;
   readonly gid?: number | undefined;
-  readonly mtimeNs?: string;
+  readonly mtimeNs?: string | undefined;
   readonly target?: string;
 }
 
