@@ -4,6 +4,7 @@ import { placeOf } from '../../../ts/cli/cp/copy.js';
 import { GuestFiles } from '../../../ts/guest/files/guest-files.js';
 import { agentServer, connect, type ExecRequest, finish } from '../../support/agent-server.js';
 import { scratchDirectory } from '../../support/scratch.js';
+import { mountTmpfs } from '../../support/tmpfs.js';
 import { failOnWarnings } from '../../support/warnings.js';
 
 failOnWarnings();
@@ -143,6 +144,21 @@ describe('a download from a guest that lies', () => {
         code: 'GUEST_FILE_LIMIT',
       });
     }
+  });
+
+  test.runIf(process.getuid?.() === 0)('a full disk of the host leaves what was there, and no part', async () => {
+    await using scratch = await scratchDirectory();
+    await using disk = await mountTmpfs(scratch.file('disk'));
+    await disk.remount('size=1m');
+    await writeFile(scratch.file('disk/a'), 'old');
+    const pieces = Array.from({ length: 8 }, () => record('D', Buffer.alloc(256 * 1024, 1)));
+    await using files = await sends(top, entry('a', 'file'), ...pieces, record('F'), end);
+    await expect(files.download('/x', scratch.file('disk'))).rejects.toMatchObject({
+      code: 'HOST_FILE_FAILED',
+      details: { errno: 'ENOSPC', path: scratch.file('disk/a') },
+    });
+    expect(await readdir(scratch.file('disk'))).toEqual(['a']);
+    expect(await readFile(scratch.file('disk/a'), 'utf8')).toBe('old');
   });
 
   test('names that would fill the memory', async () => {
