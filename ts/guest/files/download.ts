@@ -5,6 +5,7 @@ import { base64, nanoseconds, parsed, refused } from './answers.js';
 import { isErrno } from './call.js';
 import { hostFailure } from './host-file.js';
 import { HOST_MODE, IncomingFile, replace, timesOf } from './incoming-file.js';
+import { LoopTurn } from './loop-turn.js';
 import { bytesOf } from './path.js';
 import { RECORD, type RecordReader, type WireEntry } from './records.js';
 import type { SkippedEntry, TransferProgress, TransferResult } from './types.js';
@@ -53,6 +54,7 @@ export class Download {
   readonly #made: { readonly name: string; readonly entry: Pick<WireEntry, 'mode' | 'mtimeNs'> }[] = [];
   readonly #skipped: SkippedEntry[] = [];
   readonly #finishing = new Set<Promise<void>>();
+  readonly #turn = new LoopTurn();
   #failure: SmartVMError | undefined;
   #entries = 0;
   #bytes = 0;
@@ -218,11 +220,16 @@ export class Download {
       await file.abandon();
       throw error;
     }
-    await this.#finish(file, path);
+    if (file.isSmall) {
+      file.finishNow();
+      await this.#turn.pass();
+    } else {
+      await this.#finish(file, path);
+    }
     return true;
   }
 
-  /** Files are finished some at a time, while the next ones come. The first failure of one ends the download. */
+  /** Larger files are finished some at a time, while the next ones come. The first failure of one ends the download. */
   async #finish(file: IncomingFile, path: Buffer): Promise<void> {
     const finishing = file.finish().then(
       () => {
