@@ -1,7 +1,19 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { link, lstat, mkdir, open, readFile, readlink, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FileChange } from '../../ts/guest/files/types.js';
@@ -9,6 +21,7 @@ import type { MicroVM } from '../../ts/vm/micro-vm.js';
 import { cli } from '../support/cli.js';
 import { type Bench, openBench } from '../support/debian-vm.js';
 import { GUEST_INITS, isSecondRun } from '../support/guest-init.js';
+import { until } from '../support/leftovers.js';
 import { type ScratchDirectory, scratchDirectory } from '../support/scratch.js';
 
 const MIB = 1024 * 1024;
@@ -240,5 +253,22 @@ describe.each(GUEST_INITS)('the files of a guest whose init is that of the %s', 
     const lost = await cp('files:/srv/no-such', scratch.file('again'));
     expect([lost.exitCode, lost.stderr]).toEqual([125, expect.stringContaining('GUEST_FILE_FAILED')]);
     expect(await cp('a', './b:c')).toMatchObject({ exitCode: 125, stderr: expect.stringContaining('VM:PATH') });
+  });
+
+  it('leaves no part of a file when Ctrl-C ends smartvm cp', async () => {
+    await writeFile(scratch.file('large'), randomBytes(48 * MIB));
+    await mkdir(scratch.file('stopped'));
+    const parts = async () => (await shell('ls -A /srv/stopped')).length;
+    await shell('mkdir /srv/stopped && head -c 48M /dev/zero > /dev/shm/large');
+    const up = cli(bench.runtimeDir, 'cp', scratch.file('large'), 'files:/srv/stopped');
+    await until(async () => (await parts()) > 0, 60_000, 'a part in the guest');
+    up.child.kill('SIGINT');
+    expect(await up.exitCode()).toBe(130);
+    await until(async () => (await parts()) === 0, 60_000, 'the part to go');
+    const down = cli(bench.runtimeDir, 'cp', 'files:/dev/shm/large', scratch.file('stopped'));
+    await until(async () => (await readdir(scratch.file('stopped'))).length > 0, 60_000, 'a part on the host');
+    down.child.kill('SIGINT');
+    expect(await down.exitCode()).toBe(130);
+    expect(await readdir(scratch.file('stopped'))).toEqual([]);
   });
 });

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -127,23 +128,21 @@ func (t *receiver) takeFile(path string, e entry, in *decoder) error {
 
 // createFile makes a file that is not there. ErrExist says that nothing was read of the stream.
 func createFile(path string, e entry, in *decoder) error {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	file, err := makeFile(path)
 	if err != nil {
-		return pathError("open", path, err)
+		return err
 	}
-	// Not by os.OpenFile, which asks the kernel several times more what it has opened.
-	file := os.NewFile(uintptr(fd), path)
 	err = receiveContent(file, in, true)
-	file.Close()
 	if err == nil {
 		mode := uint32(plainFileMode)
 		e.Mode = orElse(e.Mode, &mode)
-		err = apply(path, e)
+		err = file.apply(e)
 	}
-	if err != nil {
+	if err := errors.Join(err, file.Close()); err != nil {
 		os.Remove(path)
+		return err
 	}
-	return err
+	return nil
 }
 
 // writeInPlace is for what must stay the file that it is: a log, a device, a mount.
@@ -172,8 +171,14 @@ func orElse[T any](value, other *T) *T {
 	return value
 }
 
+// content is of the file that is written.
+type content interface {
+	io.WriteSeeker
+	Truncate(size int64) error
+}
+
 // receiveContent writes the records of one file. Holes stay holes where the file was made for it.
-func receiveContent(file *os.File, in *decoder, sparse bool) error {
+func receiveContent(file content, in *decoder, sparse bool) error {
 	size, written := int64(0), int64(0)
 	for {
 		kind, payload, err := in.next()

@@ -1,9 +1,10 @@
-import { chmod, lstat, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { placeOf } from '../../../ts/cli/cp/copy.js';
 import { GuestFiles } from '../../../ts/guest/files/guest-files.js';
 import { agentServer, connect, type ExecRequest, finish } from '../../support/agent-server.js';
 import { scratchDirectory } from '../../support/scratch.js';
+import { mountTmpfs } from '../../support/tmpfs.js';
 import { failOnWarnings } from '../../support/warnings.js';
 
 failOnWarnings();
@@ -56,6 +57,7 @@ describe('a download from a guest that lies', () => {
     ['a directory that was not sent', [top, ...file('a/b')]],
     ['a hard link to what is outside', [top, entry('a', 'hardlink', { target: base64('../victim') })]],
     ['a second tree', [top, entry('.', 'directory')]],
+    ['a hard link for the top', [entry('.', 'hardlink', { target: base64('.') }), top]],
     ['a device', [top, entry('a', 'character-device')]],
     ['data outside of a file', [top, record('D', 'evil')]],
     ['an empty piece', [top, entry('a', 'file'), record('D'), record('F')]],
@@ -81,6 +83,21 @@ describe('a download from a guest that lies', () => {
     expect((await readdir(scratch.file('target'))).filter((name) => name.includes('smartvm'))).toEqual([]);
   });
 
+  test('a link of the guest does not become the top of the tree, nor take the place of one of the host', async () => {
+    await using scratch = await scratchDirectory();
+    await mkdir(scratch.file('victim'));
+    await mkdir(scratch.file('meant'));
+    await symlink('meant', scratch.file('link'));
+    const away = entry('.', 'symlink', { target: base64('victim') });
+    await using first = await sends(away, top, ...file('evil'), end);
+    await expect(first.download('/x', scratch.file('new'))).rejects.toMatchObject(REFUSED);
+    await using second = await sends(top, away, ...file('evil'), end);
+    await expect(second.download('/x', scratch.file('link'))).rejects.toMatchObject(REFUSED);
+    expect(await readdir(scratch.file('victim'))).toEqual([]);
+    expect((await readdir(scratch.file('.'))).sort()).toEqual(['link', 'meant', 'victim']);
+    expect(await readlink(scratch.file('link'))).toBe('meant');
+  });
+
   test('a directory in place of a link of the host is not taken for it', async () => {
     await using scratch = await scratchDirectory();
     await mkdir(scratch.file('target'));
@@ -103,6 +120,20 @@ describe('a download from a guest that lies', () => {
     expect((await lstat(scratch.file('target'))).mode & 0o777).toBe(0o700);
   });
 
+  test('the end of the stream may come long after the end of the tree, and nothing between them', async () => {
+    await using scratch = await scratchDirectory();
+    // Not what is waited for, but a guest that takes so long to say that it is done.
+    const later = (what: (request: ExecRequest) => void) =>
+      guestThat((request) => {
+        request.channel.write(Buffer.concat([top, ...file('a'), end]));
+        setTimeout(() => what(request), 200);
+      });
+    await using slow = await later((request) => finish(request, 0));
+    expect(await slow.download('/x', scratch.file('slow'))).toMatchObject({ entries: 2 });
+    await using endless = await later(({ channel }) => channel.write(record('E', '{}')));
+    await expect(endless.download('/x', scratch.file('endless'))).rejects.toMatchObject(REFUSED);
+  });
+
   test('more entries or bytes than are allowed', async () => {
     await using scratch = await scratchDirectory();
     const skipped = Array.from({ length: 20 }, () => record('S', JSON.stringify({ path: 'YQ==', errno: 'EIO' })));
@@ -113,6 +144,33 @@ describe('a download from a guest that lies', () => {
         code: 'GUEST_FILE_LIMIT',
       });
     }
+  });
+
+  test.runIf(process.getuid?.() === 0)('a full disk of the host leaves what was there, and no part', async () => {
+    await using scratch = await scratchDirectory();
+    await using disk = await mountTmpfs(scratch.file('disk'));
+    await disk.remount('size=1m');
+    await writeFile(scratch.file('disk/a'), 'old');
+    const pieces = Array.from({ length: 8 }, () => record('D', Buffer.alloc(256 * 1024, 1)));
+    await using files = await sends(top, entry('a', 'file'), ...pieces, record('F'), end);
+    await expect(files.download('/x', scratch.file('disk'))).rejects.toMatchObject({
+      code: 'HOST_FILE_FAILED',
+      details: { errno: 'ENOSPC', path: scratch.file('disk/a') },
+    });
+    expect(await readdir(scratch.file('disk'))).toEqual(['a']);
+    expect(await readFile(scratch.file('disk/a'), 'utf8')).toBe('old');
+  });
+
+  test('names that would fill the memory', async () => {
+    await using scratch = await scratchDirectory();
+    const skipped = record('S', JSON.stringify({ path: base64('x'.repeat(4095)), errno: 'EIO' }));
+    const many = Buffer.concat(Array.from({ length: 200 }, () => skipped));
+    await using files = await guestThat(({ channel }) => {
+      const more = () => channel.write(many) && setImmediate(more);
+      channel.on('drain', more);
+      more();
+    });
+    await expect(files.download('/x', scratch.file('target'))).rejects.toMatchObject({ code: 'GUEST_FILE_LIMIT' });
   });
 });
 

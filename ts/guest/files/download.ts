@@ -5,11 +5,14 @@ import { attributes, base64, parsed, refused } from './answers.js';
 import { isErrno } from './call.js';
 import { hostFailure } from './host-file.js';
 import { HOST_MODE, IncomingFile, replace, timesOf } from './incoming-file.js';
+import { LoopTurn } from './loop-turn.js';
 import { bytesOf } from './path.js';
 import { RECORD, type RecordReader, type WireEntry } from './records.js';
 import type { SkippedEntry, TransferProgress, TransferResult } from './types.js';
 
 const FINISHED_AT_ONCE = 16;
+/** Of the names that are kept in memory: those of directories, and of what was left out. */
+const MAX_NAME_BYTES = 64 * 1024 * 1024;
 const SLASH = Buffer.from('/');
 
 const wireEntry = object<WireEntry>(
@@ -38,12 +41,15 @@ export class Download {
   /** By name. */
   readonly #directories = new Set<string>();
   /** Their times and modes are set at the end: what is made in them changes the one, and the other may forbid it. */
-  readonly #made: { readonly path: Buffer; readonly entry: WireEntry }[] = [];
+  readonly #made: { readonly name: string; readonly entry: Pick<WireEntry, 'mode' | 'mtimeNs'> }[] = [];
   readonly #skipped: SkippedEntry[] = [];
   readonly #finishing = new Set<Promise<void>>();
+  readonly #turn = new LoopTurn();
   #failure: SmartVMError | undefined;
   #entries = 0;
   #bytes = 0;
+  #nameBytes = 0;
+  #hasTop = false;
 
   constructor(
     root: string,
@@ -76,11 +82,13 @@ export class Download {
       if (kind === RECORD.end) {
         await this.#settled();
         await this.#finishDirectories();
+        await this.#from.end();
         return { entries: this.#entries, bytes: this.#bytes, skipped: this.#skipped };
       }
       this.#count();
       if (kind === RECORD.skipped) {
         const { path, errno } = parsed<SkippedEntry>(payload.toString(), skippedEntry);
+        this.#countName(path.length);
         this.#skipped.push({ path: Buffer.from(path, 'base64').toString(), errno });
       } else if (kind !== RECORD.entry) {
         throw refused('a part of a file outside of one');
@@ -100,6 +108,7 @@ export class Download {
   async #takeEntry(entry: WireEntry): Promise<boolean> {
     const name = Buffer.from(entry.path, 'base64');
     const path = this.#pathOf(name);
+    this.#checkTop(name, entry);
     this.#tell(name, entry.size ?? 0);
     try {
       switch (entry.type) {
@@ -123,6 +132,17 @@ export class Download {
     }
   }
 
+  /** The top comes once, and as no link: what is made after it would go wherever that leads. */
+  #checkTop(name: Buffer, { type }: WireEntry): void {
+    if (name.toString('latin1') !== '.') {
+      return;
+    }
+    if (this.#hasTop || type === 'symlink' || type === 'hardlink') {
+      throw refused(this.#hasTop ? 'a second top of the tree' : 'a link for the top of the tree');
+    }
+    this.#hasTop = true;
+  }
+
   /** Where in the host something of the tree is. @throws SmartVMError GUEST_FILE_REFUSED for what lies outside */
   #pathOf(name: Buffer): Buffer {
     const text = name.toString('latin1');
@@ -142,12 +162,10 @@ export class Download {
 
   async #takeDirectory(name: Buffer, path: Buffer, entry: WireEntry): Promise<void> {
     const text = name.toString('latin1');
-    if (text === '.' && this.#directories.size > 0) {
-      throw refused('a second tree');
-    }
+    this.#countName(text.length);
     try {
       await mkdir(path, { mode: 0o700 });
-      this.#made.push({ path, entry });
+      this.#made.push({ name: text, entry: { mode: entry.mode, mtimeNs: entry.mtimeNs } });
     } catch (error) {
       // One that is there stays as it is. The target itself may be a link of the host's user; what is in it may not.
       const there = text === '.' ? await stat(path) : await lstat(path);
@@ -192,11 +210,16 @@ export class Download {
       await file.abandon();
       throw error;
     }
-    await this.#finish(file, path);
+    if (file.isSmall) {
+      file.finishNow();
+      await this.#turn.pass();
+    } else {
+      await this.#finish(file, path);
+    }
     return true;
   }
 
-  /** Files are finished some at a time, while the next ones come. The first failure of one ends the download. */
+  /** Larger files are finished some at a time, while the next ones come. The first failure of one ends the download. */
   async #finish(file: IncomingFile, path: Buffer): Promise<void> {
     const finishing = file.finish().then(
       () => {
@@ -224,6 +247,13 @@ export class Download {
     }
   }
 
+  #countName(length: number): void {
+    this.#nameBytes += length;
+    if (this.#nameBytes > MAX_NAME_BYTES) {
+      throw new SmartVMError('GUEST_FILE_LIMIT', `names of the guest's files take more than ${MAX_NAME_BYTES} bytes`);
+    }
+  }
+
   #countBytes(count: number): void {
     this.#bytes += count;
     if (this.#bytes > this.#limits.maxBytes) {
@@ -232,7 +262,8 @@ export class Download {
   }
 
   async #finishDirectories(): Promise<void> {
-    for (const { path, entry } of this.#made.reverse()) {
+    for (const { name, entry } of this.#made.reverse()) {
+      const path = this.#pathOf(Buffer.from(name, 'latin1'));
       try {
         entry.mode === undefined || (await chmod(path, entry.mode & HOST_MODE));
         await utimes(path, ...timesOf(entry.mtimeNs));

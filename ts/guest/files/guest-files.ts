@@ -245,7 +245,7 @@ export class GuestFiles {
   }
 }
 
-/** What is read of an operation, when that has succeeded. What breaks off for the operation's failure has that as its reason. */
+/** What is read of an operation, to the end of its output, when that has succeeded. What breaks off for the operation's failure has that as its reason. */
 async function taken<T>(call: FileCall, read: () => Promise<T>): Promise<T> {
   let result: T;
   try {
@@ -257,7 +257,6 @@ async function taken<T>(call: FileCall, read: () => Promise<T>): Promise<T> {
     await call.done;
     throw error;
   }
-  call.stdout.resume();
   await call.done;
   return result;
 }

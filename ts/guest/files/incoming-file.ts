@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
+import { closeSync, constants, fchmodSync, futimesSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import type { WireEntry } from './records.js';
 
@@ -8,6 +8,7 @@ export const HOST_MODE = 0o777;
 const DEFAULT_MODE = 0o644;
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 const NS_PER_S = 1e9;
+const SMALL_BYTES = 64 * 1024;
 
 /** A file of the host that a guest sends: made beside its place, which it takes when it is whole. */
 export class IncomingFile {
@@ -43,6 +44,33 @@ export class IncomingFile {
 
   skip(bytes: number): void {
     this.#length += bytes;
+  }
+
+  /** Whether all of it is there, and small: {@link finishNow} is quicker then. */
+  get isSmall(): boolean {
+    return this.#length <= SMALL_BYTES && this.#length === (this.#first?.length ?? 0);
+  }
+
+  /** As {@link finish}, without the way to another thread for each step, which takes longer than the steps of a small file. */
+  finishNow(): void {
+    const { mode = DEFAULT_MODE, mtimeNs } = this.#entry;
+    try {
+      const file = openSync(this.#temporary, NEW_FILE, 0o600);
+      try {
+        const bytes = this.#first ?? Buffer.alloc(0);
+        for (let done = 0; done < bytes.length; ) {
+          done += writeSync(file, bytes, done);
+        }
+        fchmodSync(file, mode & HOST_MODE);
+        futimesSync(file, ...timesOf(mtimeNs));
+      } finally {
+        closeSync(file);
+      }
+      renameSync(this.#temporary, this.#path);
+    } catch (error) {
+      removeNow(this.#temporary);
+      throw error;
+    }
   }
 
   async finish(): Promise<void> {
@@ -96,6 +124,14 @@ export async function replace(path: Buffer, create: (temporary: Buffer) => Promi
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined);
     throw error;
+  }
+}
+
+function removeNow(path: Buffer): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // The failure before it is told.
   }
 }
 

@@ -29,7 +29,7 @@ export interface WireEntry {
   readonly mode?: number | undefined;
   readonly uid?: number | undefined;
   readonly gid?: number | undefined;
-  readonly mtimeNs?: string;
+  readonly mtimeNs?: string | undefined;
   readonly target?: string;
 }
 
@@ -120,6 +120,16 @@ export class RecordReader {
     }
     const payload = length === 0 ? Buffer.alloc(0) : await this.#take(length);
     return payload && { kind: header[0] as number, payload };
+  }
+
+  /**
+   * Waits for the end of the stream, which is told to those alone who read up to it: a stream that an iterator reads flows for nobody else.
+   * @throws SmartVMError GUEST_FILE_REFUSED when more comes
+   */
+  async end(): Promise<void> {
+    if (this.#bytes > 0 || !(await this.#from.next()).done) {
+      throw refused('more than a tree');
+    }
   }
 
   async #take(count: number): Promise<Buffer | undefined> {
