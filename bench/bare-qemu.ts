@@ -114,7 +114,7 @@ function sshArguments(directory: string, bridge: Server): string[] {
     HostKeyAlias: 'guest',
     IdentityFile: join(directory, 'id_ed25519'),
     UserKnownHostsFile: join(directory, 'known_hosts'),
-    Ciphers: 'aes128-gcm@openssh.com',
+    Ciphers: 'aes128-gcm@openssh.com,chacha20-poly1305@openssh.com',
     BatchMode: 'yes',
     LogLevel: 'ERROR',
   };

@@ -55,7 +55,8 @@ ${steps(RESTORE)}
 
 ## Stop
 
-\`stop()\` climbs this ladder from the top, waits up to \`graceMs\` on each rung, and says which one worked; \`stop({ force: true })\`
+\`stop()\` climbs this ladder from the top, waits up to \`graceMs\` on each rung (5 s where nothing is said, and 30 s for an image's own
+init), and says which one worked; \`stop({ force: true })\`
 goes straight to the last.
 
 | Rung | What it does |

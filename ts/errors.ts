@@ -52,6 +52,10 @@ export const ERROR_CODES = {
   IMAGE_REFUSED:
     'An OCI image is not as it must be: other digests, another architecture, members that lead out of it, over a limit.',
   IMAGE_UNKNOWN: 'No image of that name. The message has the forms that a name can have.',
+  INIT_FAILED:
+    'The init of the image is there and cannot be executed. `details.path` says which it is, the message why.',
+  INIT_MISSING:
+    "The image has no init of its own, which `init: 'image'` asks for. `details.lookedFor` has the paths at which there is none. Take an image that has one, or `init: 'agent'`.",
   INTERFACE_GONE: 'An interface that a network needs is not there, or has gone. The message says which.',
   INTERFACE_TAKEN:
     'An interface of the host has the name that a network would use, and is not of SmartVM. It is left as it is; name another.',
@@ -99,6 +103,8 @@ export const ERROR_CODES = {
   PORT_UNREACHABLE:
     'Nothing in the guest answers at a port or Unix socket. `details` has which; `waitForPort()` waits until something does.',
   PROCESS_NOT_FOUND: 'No process of that number was started by `spawn()`, or it has ended long ago.',
+  READY_TIMEOUT:
+    'What a VM was to be ready for did not come in time. The message and `details.failed` name the waits, and what they saw last: look at that server or command, or allow more by `readyTimeoutMs`.',
   RECORD_UNREADABLE:
     'The record of a VM is of a later release of SmartVM, or damaged. Nothing of the VM is touched; `details` has the path.',
   RELEASE_INVALID: 'A fetched release of Firecracker is not what it should be. Nothing of it is kept.',

@@ -37,6 +37,8 @@ export type { ForwardedPort, ForwardPortOptions } from './guest/ports/forward.js
 export type { WaitForPortOptions } from './guest/ports/wait.js';
 export type { ProcessInfo } from './guest/process-info.js';
 export type { GuestProcesses } from './guest/processes.js';
+export type * from './guest/ready/types.js';
+export * as ready from './guest/ready/waits.js';
 export type { OpenPtyOptions } from './guest/terminal.js';
 export type {
   GuestCommand,

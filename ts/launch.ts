@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { assertQueueMs } from './config/capacity.js';
 import { assertCommandOptions } from './config/commands.js';
 import { type DebianOptions, debianReference } from './config/debian.js';
+import { assertGuestInit, type GuestInit, initArguments } from './config/guest-init.js';
 import { assertTags, type VmTags } from './config/labels.js';
 import { assertLayerOptions, keptLayerName, type LayerOptions } from './config/layers.js';
 import { assertLifetime, assertRemoval, type LifetimeOptions, lifetimeOf } from './config/lifetime.js';
@@ -14,6 +15,7 @@ import { dialerOf } from './guest/dial.js';
 import { generateVmKeys, type VmKeys } from './guest/keys.js';
 import { guestNetworkOf } from './guest/network.js';
 import { AGENT_PROTOCOL } from './guest/protocol.js';
+import { assertReadyOptions, type ReadyOptions } from './guest/ready/ready.js';
 import type { DialGuest } from './guest/types.js';
 import type { BootImage, ImageProgress } from './images/image-manager.js';
 import { perVmInitramfs } from './images/initramfs.js';
@@ -21,7 +23,12 @@ import type { LayerPlan } from './images/layers/plan.js';
 import type { Amounts } from './vmm/capacity/amounts.js';
 import { vmmFolder } from './vmm/vm-folder.js';
 
-export interface LaunchOptions extends Omit<VmTags, 'image'>, LifetimeOptions, LayerOptions, NetworkChoices {
+export interface LaunchOptions
+  extends Omit<VmTags, 'image'>,
+    LifetimeOptions,
+    LayerOptions,
+    NetworkChoices,
+    ReadyOptions {
   /** 1 to 64 letters, digits or hyphens. Default: made up. */
   id?: string | undefined;
   /** `debian:trixie`, `oci:python:3.12`, a folder with a root file system, and more: docs/images.md. Default `debian`. */
@@ -45,6 +52,11 @@ export interface LaunchOptions extends Omit<VmTags, 'image'>, LifetimeOptions, L
    * none, and the VM runs until it is stopped.
    */
   command?: readonly string[] | undefined;
+  /**
+   * Who is PID 1 in the guest. `agent`, the default: SmartVM's agent, and nothing else of the image is started. `image`: the image's own
+   * init, systemd or another, beside which the agent runs; the launch waits until it is up.
+   */
+  init?: GuestInit | undefined;
   /** Added to the image's kernel command line. */
   bootArgs?: string | undefined;
   /** TAP devices of the host to give to the guest, which sets up none of them by itself. Default: none. */
@@ -76,7 +88,9 @@ export function assertLaunch(options: LaunchOptions, { memoryMib: hostMib }: Pic
   assertLifetime(options);
   assertRemoval(options.removeOnExit, options.detached);
   assertCommandOptions(options);
+  assertReadyOptions(options);
   assertLayerOptions(options);
+  assertGuestInit(options.init);
   networkPlanOf(options);
   keptLayerName(options);
   const { memSizeMib } = options;
@@ -94,8 +108,12 @@ export function imageReference(image: LaunchOptions['image']): string | undefine
 
 /** What a VM is beside its configuration. @param image the name of the image that it boots */
 export function vmOptionsOf(options: LaunchOptions, image: string) {
-  const { name, labels, detached, removeOnExit, command } = options;
-  return { name, labels, image, detached, removeOnExit, command, ...lifetimeOf(options), ...networkPlanOf(options) };
+  const { name, labels, detached, removeOnExit, command, readyWhen, readyTimeoutMs, init } = options;
+  return {
+    ...{ name, labels, image, detached, removeOnExit, command, readyWhen, readyTimeoutMs, init },
+    ...lifetimeOf(options),
+    ...networkPlanOf(options),
+  };
 }
 
 /** The VM that runs an image: a layer of its own for its writes, vsock for the agent. */
@@ -112,7 +130,9 @@ export function launchConfig(
     bootSource: {
       kernelImagePath: image.kernelImagePath,
       initrdPath: join(folder, INITRAMFS),
-      bootArgs: [image.bootArgs, options.bootArgs].filter((part) => part !== undefined).join(' '),
+      bootArgs: [image.bootArgs, initArguments(options.init), options.bootArgs]
+        .filter((part) => part !== undefined)
+        .join(' '),
     },
     machineConfig: { vcpuCount: options.vcpuCount ?? 1, memSizeMib: options.memSizeMib ?? 256 },
     drives: drivesOf(image, layer),
@@ -172,6 +192,7 @@ export function guestConfig(id: string, { options, image, layer, attachments }: 
     protocol: AGENT_PROTOCOL,
     id,
     hostname: options.hostname ?? id,
+    init: options.init,
     root: rootOf(image, layer),
     hostKey: keys.hostKey,
     authorizedKeys: [keys.clientPublicKey],

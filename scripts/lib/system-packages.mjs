@@ -34,6 +34,7 @@ const TEST = [
   ['ssh', 'openssh-client'],
   ['rsync', 'rsync'],
   ['tmux', 'tmux'],
+  ['vim.tiny', 'vim-tiny'],
   ...(isRoot
     ? [
         ['sysctl', 'procps'],

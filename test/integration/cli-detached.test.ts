@@ -112,7 +112,10 @@ describe('a VM of smartvm run --detach', () => {
   it('is paused and resumed, and runs no command meanwhile', async () => {
     expect(await smartvm.run(['pause', 'web'])).toEqual({ stdout: 'web\n', stderr: '', exitCode: 0 });
     const refused = await execute('web', 'true');
-    expect(refused).toMatchObject({ exitCode: 125, stderr: expect.stringMatching(/it is paused \[INVALID_STATE\]/) });
+    expect(refused).toMatchObject({
+      exitCode: 125,
+      stderr: expect.stringMatching(/is paused; 'smartvm resume \S+' has it go on \[INVALID_STATE\]/),
+    });
     expect(await smartvm.run(['resume', id])).toEqual({ stdout: `${id}\n`, stderr: '', exitCode: 0 });
     expect((await execute('web', 'true')).exitCode).toBe(0);
   });

@@ -1,19 +1,19 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
+import { chmod, mkdir, readdir, stat, symlink, unlink, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { PACKAGE_ROOT } from '../../ts/util/package-root.js';
 import { run } from '../../ts/util/run.js';
 import type { MicroVM } from '../../ts/vm/micro-vm.js';
 import { cli } from '../support/cli.js';
 import { type Bench, openBench } from '../support/debian-vm.js';
+import { GUEST_INITS } from '../support/guest-init.js';
+import { lendProgram } from '../support/guest-program.js';
 import { until } from '../support/leftovers.js';
 import { scratchDirectory } from '../support/scratch.js';
-import { Tmux } from '../support/tmux.js';
 
 /** In Perl, which Debian always has: says back what it gets, on TCP ports and Unix sockets, one program a connection. */
 const ECHO = `
@@ -23,13 +23,28 @@ my $at = shift; my $l = $at =~ m{^/} ? IO::Socket::UNIX->new(Local => $at, Liste
 $l or die "$at: $!"; $| = 1; print "up\\n";
 while (my $c = $l->accept) { next if fork; close $l; my $b; while (sysread $c, $b, 65536) { print $c $b; $c->flush } exit }`;
 
+/** Sends a half, and resets the connection once it is answered. */
+const BREAK = `
+use IO::Socket::INET; use Socket; $| = 1; print "up\\n" if
+  my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => shift, Listen => 5, ReuseAddr => 1);
+while (my $c = $l->accept) {
+  syswrite $c, 'half'; sysread $c, my $b, 2; setsockopt $c, SOL_SOCKET, SO_LINGER, pack('II', 1, 0); close $c }`;
+
+/** Makes so many connections, and keeps them. */
+const FLOOD = `
+use IO::Socket::INET; my $at = shift;
+my @all = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $at) || die $! } 1..shift; sleep 1000`;
+
+/** For what hangs. */
+const LONG_MS = 60_000;
+
 /** Connects, sends a line, ends its direction, and prints what it gets. */
 const SAY = `
 use IO::Socket::INET; use IO::Socket::UNIX; my $at = shift;
 my $c = $at =~ m{^/} ? IO::Socket::UNIX->new(Peer => $at) : IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $at);
 $c or die "$at: $!"; print $c "from the guest\\n"; $c->flush; shutdown $c, 1; print while <$c>;`;
 
-describe('ports and SSH of a guest', () => {
+describe.each(GUEST_INITS)('ports and SSH of a guest whose init is that of the %s', (init) => {
   let bench: Bench;
   let vm: MicroVM;
 
@@ -39,6 +54,7 @@ describe('ports and SSH of a guest', () => {
       id: 'guest',
       name: 'web',
       memSizeMib: 256,
+      init,
       detached: true,
       startTimeoutMs: 240_000,
     });
@@ -51,7 +67,10 @@ describe('ports and SSH of a guest', () => {
 
   afterAll(async () => {
     if (vm) {
+      const last = await vm.forwardPort({ guestPort: 7000 });
       await vm.stop();
+      await expect(once(connect({ port: last.hostPort ?? 0 }), 'connect')).rejects.toThrow('ECONNREFUSED');
+      await expect(vm.forwardPort({ guestPort: 7000 })).rejects.toMatchObject({ code: 'INVALID_STATE' });
       expect(await bench.leftovers()).toEqual(expect.not.arrayContaining([expect.stringContaining('guest')]));
     }
     await bench[Symbol.asyncDispose]();
@@ -71,10 +90,13 @@ describe('ports and SSH of a guest', () => {
   });
 
   it('waits for a port, and tells where nobody listens', async () => {
-    await vm.waitForPort(7000);
+    const waits = vm.waitForPort(7001, { timeoutMs: 120_000 });
+    const late = await vm.spawn(['perl', '-e', ECHO, '7001']);
+    await waits;
+    late.destroy();
     await expect(vm.waitForPort(7999, { timeoutMs: 300 })).rejects.toMatchObject({
       code: 'PORT_UNREACHABLE',
-      message: expect.stringMatching(/7999.*within 300 ms.*refused/),
+      message: expect.stringMatching(/7999.*within 300 ms/),
     });
     await expect(vm.connectPort(7999)).rejects.toMatchObject({
       code: 'PORT_UNREACHABLE',
@@ -123,7 +145,7 @@ describe('ports and SSH of a guest', () => {
       socket.pipe(socket);
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
-    const { port: hostPort } = server.address() as { port: number };
+    const hostPort = portOf(server);
     await using tcp = await vm.forwardPort({ reverse: true, guestPort: 0, hostPort });
     await using unix = await vm.forwardPort({ reverse: true, guestPath: '/run/host.sock', hostPort });
     for (const at of [`${tcp.guestPort}`, '/run/host.sock']) {
@@ -135,6 +157,56 @@ describe('ports and SSH of a guest', () => {
     await Promise.all([tcp.close(), unix.close()]);
     expect(await vm.exec(['perl', '-e', SAY, '/run/host.sock'])).toMatchObject({ exitCode: 2 });
     server.close();
+  });
+
+  it('passes on that a connection broke in the guest, after all that came', async () => {
+    const server = await vm.spawn(['perl', '-e', BREAK, '7002']);
+    await once(server.stdout, 'data');
+    await using tcp = await vm.forwardPort({ guestPort: 7002 });
+    for (const socket of [await vm.connectPort(7002), connect({ port: tcp.hostPort ?? 0 })]) {
+      const broken = new Promise((resolve) => socket.once('error', resolve));
+      const [half] = (await once(socket, 'data')) as [Buffer];
+      expect(`${half}`).toBe('half');
+      socket.write('on');
+      socket.resume();
+      expect(await broken).toMatchObject({ code: 'ECONNRESET' });
+    }
+    server.destroy();
+  });
+
+  it('takes what a guest connects in its turn, holds still while the guest is paused, and leaves no descriptor open', async () => {
+    const descriptors = async () => (await readdir('/proc/self/fd')).length;
+    const before = await descriptors();
+    const taken: Socket[] = [];
+    let most = 0;
+    const server = createServer((socket) => {
+      taken.push(socket.on('error', () => undefined));
+      most = Math.max(most, taken.filter(({ destroyed }) => !destroyed).length);
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const reverse = await vm.forwardPort({ reverse: true, guestPort: 0, hostPort: portOf(server) });
+    const flood = await vm.spawn(['perl', '-e', FLOOD, `${reverse.guestPort}`, '300']);
+    await until(() => taken.length === 256, LONG_MS, 'as many connections as may be');
+    for (const socket of taken) {
+      socket.resetAndDestroy();
+    }
+    await until(() => taken.length === 300, LONG_MS, 'the connections that waited');
+    expect(most).toBeLessThanOrEqual(256);
+    const forward = await vm.forwardPort({ guestPort: 7000 });
+    const open = connect({ port: forward.hostPort ?? 0 });
+    open.write('before ');
+    await once(open, 'data');
+    await vm.pause();
+    await expect(buffer(connect({ port: forward.hostPort ?? 0 }))).rejects.toThrow('ECONNRESET');
+    const after = once(open, 'data'); // which may come before resume() has returned
+    open.write('after');
+    await reverse.close();
+    await vm.resume();
+    expect(`${(await after)[0]}`).toBe('after');
+    flood.destroy();
+    await Promise.all([forward.close(), new Promise((resolve) => server.close(resolve))]);
+    await until(async () => (await descriptors()) <= before, LONG_MS, `${before} descriptors`);
+    expect(await vm.exec(['perl', '-e', SAY, `${reverse.guestPort}`])).toMatchObject({ exitCode: 111 });
   });
 
   it('forwards from the command line until it is interrupted', async () => {
@@ -160,87 +232,49 @@ describe('ports and SSH of a guest', () => {
     }
     const ssh = await run('ssh', ['-F', config, 'web', 'echo $USER; cat; exit 0'], { input: 'in\n' });
     expect(`${ssh}`).toBe('root\nin\n');
-    const file = scratch.file('data');
-    await writeFile(file, randomBytes(200_000));
-    await chmod(file, 0o640);
-    await run('scp', ['-F', config, '-p', file, 'web:/root/data']);
-    await writeFile(scratch.file('batch'), `get /root/data ${scratch.file('back')}\n`);
-    await run('sftp', ['-F', config, '-b', scratch.file('batch'), 'web']);
-    expect(await readFile(scratch.file('back'))).toEqual(await readFile(file));
-    // The guest has no rsync: it gets this host's, with all that belongs to it.
-    const needs = `${await run('ldd', ['/usr/bin/rsync'])}`;
-    const libraries = [...needs.matchAll(/(\/\S+) \(0x/g)].map(([, path]) => path as string);
-    const loader = libraries.find((path) => path.includes('/ld-linux'));
-    await run('ssh', ['-F', config, 'web', 'mkdir /opt/rsync']);
-    await run('scp', ['-F', config, '/usr/bin/rsync', ...libraries, 'web:/opt/rsync/']);
-    const there = `/opt/rsync/${loader?.split('/').at(-1)} --library-path /opt/rsync /opt/rsync/rsync`;
-    await run('rsync', ['-a', '-e', `ssh -F ${config}`, `--rsync-path=${there}`, file, 'web:/root/synced']);
-    expect((await vm.exec(['cmp', '/root/data', '/root/synced'])).exitCode).toBe(0);
-    expect((await vm.exec(['stat', '-c', '%a', '/root/synced'])).stdout).toBe('640\n');
-  });
-
-  it('runs processes on terminals, with their sizes, signals and ends', async () => {
-    const pty = await vm.openPty({
-      command: ['sh', '-c', 'tty; stty size; read a; stty size; read b'],
-      cols: 99,
-    });
-    let said = '';
-    pty.stdout.on('data', (chunk: Buffer) => {
-      said += chunk;
-    });
-    const seen = (text: string) => until(() => said.includes(text), 60_000, text);
-    await seen('24 99\r\n');
-    expect(said).toMatch(/^\/dev\/pts\/\d+\r\n/);
-    pty.resize({ cols: 120, rows: 40 });
-    pty.stdin.write('\n');
-    await seen('40 120\r\n');
-    pty.stdin.write('\u0003');
-    expect(await pty.wait()).toEqual({ exitCode: null, signal: 'SIGINT' });
-    const shell = await vm.openPty({ user: 'nobody', cwd: '/usr', env: { A: 'b' }, term: 'vt100' });
-    shell.stdin.write('echo $A $TERM $PWD; exit 5\n');
-    shell.stdout.resume();
-    expect(await shell.wait()).toMatchObject({ signal: null });
-    await expect(vm.openPty({ command: ['nosuch'] })).rejects.toMatchObject({ code: 'EXEC_FAILED' });
-    await expect(vm.openPty({ cols: 0 })).rejects.toMatchObject({ code: 'INVALID_OPTION' });
-  });
-
-  it('is at home in a terminal', async () => {
-    await using tmux = await Tmux.open(bench.runtimeDir);
-    const smartvm = join(PACKAGE_ROOT, 'bin/smartvm');
-    const settings = async () => {
-      await tmux.line('clear; echo settings=$(stty -g)');
-      await tmux.sees('settings=');
-      return /^settings=(\S+)/m.exec(await tmux.screen())?.[1];
-    };
-    const before = await settings();
-    await tmux.line(`${smartvm} shell web; echo code=$?`);
-    await tmux.sees('root@');
-    await tmux.line('echo size=$(stty size) $TERM');
-    await tmux.sees('size=30 100 ');
-    await tmux.resize(90, 25);
-    await tmux.line('echo again=$(stty size)');
-    await tmux.sees('again=25 90');
-    await tmux.line('echo sleeps; sleep 1000');
-    await tmux.sees('sleeps');
-    await tmux.keys('C-c');
-    await tmux.line('echo interrupted=$?; kept=this');
-    await tmux.sees('interrupted=130');
-    await tmux.keys('C-]', 'd');
-    await tmux.sees('code=0');
-    const comeBack = /smartvm (shell --join \d+ guest)/.exec(await tmux.screen())?.[1];
-    await tmux.line(`clear; ${smartvm} ${comeBack}; echo code=$?`);
-    await tmux.line('echo kept=$kept; exit 7');
-    await tmux.sees('kept=this');
-    await tmux.sees('code=7');
-    await tmux.line(
-      `clear; ${smartvm} exec -it web sh -c 'printf "\\033[?1049h\\033[?25lother\\n"; exec sleep 1000'; echo code=$?`,
+    const tree = scratch.file('tree');
+    await mkdir(join(tree, 'a/b'), { recursive: true });
+    await writeFile(join(tree, 'a/b/data'), randomBytes(200_000));
+    await chmod(join(tree, 'a/b/data'), 0o640);
+    await run('scp', ['-F', config, '-rp', tree, 'web:/root/copied']);
+    await run('scp', ['-F', config, '-rp', 'web:/root/copied', scratch.file('scp')]);
+    await writeFile(
+      scratch.file('batch'),
+      `mkdir there\nput -rp ${tree} there\nget -rp there/tree ${scratch.file('sftp')}\n`,
     );
-    await tmux.sees('other');
-    expect(await tmux.modes()).toBe('other=1 cursor=0');
-    const sleeps = (await vm.processes.list()).find(({ argv, exit }) => !exit && argv.at(-1)?.includes('other'));
-    await vm.processes.kill(sleeps?.pid ?? 0, 'SIGKILL');
-    await tmux.sees('code=137');
-    expect(await tmux.modes()).toBe('other=0 cursor=1');
-    expect(await settings()).toBe(before);
+    await run('sftp', ['-F', config, '-b', scratch.file('batch'), 'web']);
+    await symlink('a/b/data', join(tree, 'link'));
+    await lendProgram(vm, '/usr/bin/rsync');
+    await run('rsync', ['-a', '-e', `ssh -F ${config}`, `${tree}/`, 'web:/srv/tree/']);
+    await run('rsync', ['-a', '-e', `ssh -F ${config}`, 'web:/srv/tree/', scratch.file('rsync')]);
+    expect((await stat(join(scratch.file('rsync'), 'a/b/data'))).mode & 0o777).toBe(0o640);
+    await run('diff', ['-r', '--no-dereference', tree, scratch.file('rsync')]);
+    await unlink(join(tree, 'link'));
+    for (const copy of ['scp', 'sftp']) {
+      expect((await stat(join(scratch.file(copy), 'a/b/data'))).mode & 0o777).toBe(0o640);
+      await run('diff', ['-r', tree, scratch.file(copy)]);
+    }
+  });
+
+  it("serves OpenSSH's forwardings, both ways round, over one connection", async () => {
+    await using scratch = await scratchDirectory();
+    const config = scratch.file('config');
+    await writeFile(config, (await cli(bench.runtimeDir, 'ssh-config', 'web').end()).stdout);
+    const shared = ['-F', config, '-S', scratch.file('shared')];
+    const server = createServer((socket) => socket.end('of the host')).listen(scratch.file('server.sock'));
+    await once(server, 'listening');
+    await run('ssh', [...shared, '-M', '-f', '-N', 'web']);
+    await run('ssh', [...shared, '-O', 'forward', '-L', `${scratch.file('local.sock')}:localhost:7000`, 'web']);
+    await run('ssh', [...shared, '-O', 'forward', '-R', `/run/remote.sock:${scratch.file('server.sock')}`, 'web']);
+    const local = connect({ path: scratch.file('local.sock'), allowHalfOpen: true });
+    expect(`${await echoed(local, Buffer.from('words'))}`).toBe('words');
+    await vm.files.write('/root/say.pl', SAY);
+    expect(`${await run('ssh', [...shared, 'web', 'perl say.pl /run/remote.sock'])}`).toBe('of the host');
+    await run('ssh', [...shared, '-O', 'exit', 'web']);
+    server.close();
   });
 });
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}

@@ -128,9 +128,10 @@ describe.each(VMMS)('MicroVM on %s', (_name, executable) => {
       await using bench = await openBench();
       const vm = bench.vm();
       await vm.start();
-      const keeper = (await bench.processes()).find((line) => line.includes(programPath('keeper')));
+      const keeperOf = async () => (await bench.processes()).find((line) => line.includes(programPath('keeper')));
+      await until(async () => (await keeperOf()) !== undefined, 30_000, 'the keeper');
       const exit = bench.exitOf(vm);
-      process.kill(Number.parseInt(keeper ?? '', 10), 'SIGKILL');
+      process.kill(Number.parseInt((await keeperOf()) ?? '', 10), 'SIGKILL');
       expect(await exit).toMatchObject({ reason: 'vmm-killed', error: { message: expect.stringContaining('keeper') } });
       await until(async () => (await bench.leftovers()).length === 0, 30_000, 'the end of what the VMM had started');
     });

@@ -59,6 +59,17 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('the guest of a VM on $name',
     await toy.vm.cleanup();
   });
 
+  it('that never answers is told of with the last words of its console, and nothing is left', async () => {
+    await using silent = await ToyBench.open(vmm);
+    const { vm } = await silent.create({}, { prepare: async () => () => Promise.reject(new Error('nobody answers')) });
+    expect(await rejectionOf(vm.start({ timeoutMs: 8_000 }))).toMatchObject({
+      code: 'BOOT_TIMEOUT',
+      message: expect.stringMatching(/did not answer in time \(nobody answers\).*console:.*TOY GUEST UP/s),
+      details: { consoleTail: ['TOY GUEST UP'] },
+    });
+    expect(await silent.leftovers()).toEqual([]);
+  });
+
   it('is let go of when it answers only once nobody wants it any more', async () => {
     const guest = new Connections();
     const late: ((guest: Guest) => void)[] = [];

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { run } from '../../ts/util/run.js';
 import { until } from './leftovers.js';
 import { type ScratchDirectory, scratchDirectory } from './scratch.js';
@@ -30,8 +31,12 @@ export class Tmux implements AsyncDisposable {
 
   /** Types a line. */
   async line(text: string): Promise<void> {
-    await this.#tmux('send-keys', '-l', text);
+    await this.text(text);
     await this.keys('Enter');
+  }
+
+  async text(text: string): Promise<void> {
+    await this.#tmux('send-keys', '-l', text);
   }
 
   /** Presses keys, by the names that tmux has for them. */
@@ -52,11 +57,26 @@ export class Tmux implements AsyncDisposable {
     return `${await this.#tmux('display-message', '-p', 'other=#{alternate_on} cursor=#{cursor_flag}')}`.trim();
   }
 
+  /** The program that its shell runs. */
+  async child(): Promise<number | undefined> {
+    const shell = `${await this.#tmux('display-message', '-p', '#{pane_pid}')}`.trim();
+    const [child] = `${await readFile(`/proc/${shell}/task/${shell}/children`)}`.split(' ');
+    return child ? Number(child) : undefined;
+  }
+
   /** Waits for a line of the screen that begins so. */
   async sees(beginning: string): Promise<void> {
-    const isThere = async () => (await this.screen()).split('\n').some((line) => line.startsWith(beginning));
-    await until(isThere, SEES_MS, beginning).catch(async () => {
-      throw new Error(`no line begins with '${beginning}':\n${await this.screen()}`);
+    await this.#until((screen) => screen.split('\n').some((line) => line.startsWith(beginning)), beginning);
+  }
+
+  /** Waits for a text anywhere on the screen. */
+  async shows(text: string): Promise<void> {
+    await this.#until((screen) => screen.includes(text), text);
+  }
+
+  async #until(isThere: (screen: string) => boolean, text: string): Promise<void> {
+    await until(async () => isThere(await this.screen()), SEES_MS, text).catch(async () => {
+      throw new Error(`'${text}' is not to be seen:\n${await this.screen()}`);
     });
   }
 

@@ -8,6 +8,8 @@ export interface Interrupt extends Disposable {
   readonly signal: AbortSignal;
   /** The exit code that says what it was: 128 + the signal's number; undefined while there was none. */
   readonly exitCode: number | undefined;
+  /** As if a signal had come. */
+  say(name: NodeJS.Signals): void;
 }
 
 /** @param takes whether somebody else takes a signal for their own affair */
@@ -41,6 +43,7 @@ export function watchInterrupts(
     get exitCode() {
       return exitCode;
     },
+    say: onSignal,
     [Symbol.dispose]() {
       for (const name of signals) {
         process.off(name, onSignal);

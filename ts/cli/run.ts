@@ -10,7 +10,7 @@ const MIN_MEMORY_MIB = 96;
 const HELP = `
 Exit code: the command's own; 124 when --timeout or --ttl ended it; 125 when smartvm failed; 126 and 127
 when the command could not be executed or found; 128 + the number of the signal that ended it. With
---detach, 0 once the command runs.
+--detach, 0 once the command runs, and all that --ready says has come to pass.
 
 A detached VM ends with its command, whose output 'smartvm logs' shows; without a command it runs until it is
 stopped. When it has ended by itself, 'smartvm ps -a' lists it, and its logs and exit code can be read, until
@@ -27,6 +27,8 @@ Examples:
   smartvm run -d --name web --image oci:python:3.12 -e PORT=8080 -- python3 -m http.server
   smartvm run --keep work --disk-size 4096 -- sh -c 'date >> /root/log; cat /root/log'
   smartvm run -d --rm --ttl 3600
+  smartvm run -d --name db --ready 'log:ready to accept connections' --image oci:postgres:17 -e POSTGRES_PASSWORD=x
+  smartvm run --init image -- systemctl list-units
   smartvm run -d --name site -p 8080:80 --egress none --image oci:python:3.12 -- python3 -m http.server 80`;
 
 export function addRunCommand(program: Command, exit: (code: number) => void): void {
@@ -70,6 +72,14 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option('--env-file <file>', 'file with such variables, one a line', collect)
     .option('-w, --workdir <path>', 'directory in which commands run that name none')
     .option('-u, --user <user>', 'user for commands that name none: a name, uid or uid:gid of the guest')
+    .addOption(
+      new Option(
+        '--init <which>',
+        "what is PID 1 in the guest: SmartVM's agent, or the image's own init, such as systemd",
+      )
+        .choices(['agent', 'image'])
+        .default('agent'),
+    )
     .option('--hostname <name>', "the guest's name for itself; the id, where there is none")
     .option(
       '--network <name>',
@@ -86,6 +96,12 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option('--ip <ip>', 'address in the first network; one of IPv4 and one of IPv6 can be given', collect)
     .option('--ttl <seconds>', 'end the VM after this many seconds, whatever becomes of this program', seconds)
     .option('--timeout <seconds>', 'end the command after this many seconds, with exit code 124', seconds)
+    .option(
+      '--ready <wait>',
+      'with --detach, return when this has come to pass: port:8080, http:8080/path, log:REGEX, cmd:COMMAND; all, if given several times',
+      collect,
+    )
+    .option('--ready-timeout <seconds>', 'most seconds for --ready, 60 by default; then the VM is ended', seconds)
     .option('--queue <seconds>', 'wait up to this many seconds where the host has no room for the VM', seconds)
     .option('-i, --interactive', "pass standard input on to the command's")
     .option('--no-jail', "run the VMM with this user's own rights; as root, it is jailed otherwise")
@@ -104,7 +120,13 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
 /** What is asked for and cannot be had together. */
 function problemOf(words: readonly string[], options: RunOptions): string | undefined {
   const { detach, image = options.keep === undefined ? 'debian' : '', timeout, interactive } = options;
+  if (options.readyTimeout !== undefined && !options.ready) {
+    return '--ready-timeout is for --ready';
+  }
   if (!detach) {
+    if (options.ready) {
+      return '--ready is for --detach: any other command is waited for until its end';
+    }
     // Others may have a command of their own, which is known once they are there.
     return words.length === 0 && /^debian\b/.test(image) ? "missing required argument 'command'" : undefined;
   }

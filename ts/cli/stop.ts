@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
-import { secondsOrNone } from './options.js';
+import { milliseconds, secondsOrNone } from './options.js';
 
-const DEFAULT_SECONDS = 5;
 const HELP = `
 The guest is asked to end itself, then told by Ctrl-Alt-Del; then the VMM is ended, by SIGTERM and by SIGKILL. A VM that has been
 stopped is gone, with all that it wrote: there is no start. What a VM that had ended by itself has left, 'smartvm rm' removes.
@@ -16,14 +15,13 @@ export function addStopCommand(program: Command, exit: (code: number) => void): 
     .argument('<vm...>', 'ids, names, or beginnings of ids')
     .option(
       '-t, --time <seconds>',
-      'how long each way of ending it is given; 0 goes to the last',
+      "how long each way of ending it is given; 0 goes to the last (default: 5, and 30 for an image's own init)",
       secondsOrNone,
-      DEFAULT_SECONDS,
     )
     .addHelpText('after', HELP)
-    .action(async (references: string[], { time }: { time: number }) => {
+    .action(async (references: string[], { time }: { time?: number }) => {
       const [{ actOn }, { stop }] = await Promise.all([import('./vms/act.js'), import('./vms/stop.js')]);
-      const options = time === 0 ? { force: true } : { graceMs: Math.ceil(time * 1000) };
+      const options = time === 0 ? { force: true } : { graceMs: milliseconds(time) };
       exit(await actOn(references, (vm, signal) => stop(vm, options, signal)));
     });
 }

@@ -10,6 +10,7 @@ import type { ForwardedPort, ForwardPortOptions } from './ports/forward.js';
 import { GuestPorts } from './ports/guest-ports.js';
 import type { WaitForPortOptions } from './ports/wait.js';
 import { GuestProcesses } from './processes.js';
+import { assertWait, type ReadySource, type Wait, type WaitUntilOptions, waitUntilReady } from './ready/ready.js';
 import { type OpenPtyOptions, terminalOf } from './terminal.js';
 import type { Guest, GuestProcess, SpawnDetachedOptions, SpawnProcessOptions } from './types.js';
 
@@ -25,6 +26,9 @@ export abstract class GuestCalls<Events extends Record<keyof Events, unknown[]>>
 
   /** @throws SmartVMError INVALID_STATE unless the VM runs; AGENT_UNREACHABLE, VMM_EXITED */
   protected abstract guest(): Promise<Guest>;
+
+  /** @throws SmartVMError NO_CLIENT before the start and after the end */
+  protected abstract readySource(): ReadySource;
 
   /**
    * Runs a command in the guest. Awaited, it gives the collected output, and any exit code is a result; it can be iterated for its
@@ -85,6 +89,16 @@ export abstract class GuestCalls<Events extends Record<keyof Events, unknown[]>>
    */
   async waitForPort(address: number | GuestAddress, options: WaitForPortOptions = {}): Promise<void> {
     await this.#ports.waitFor(address, options);
+  }
+
+  /**
+   * Waits until something has come to pass in the guest: `vm.waitUntil(ready.port(8080))`. What there is to wait for, the functions of
+   * `ready` make.
+   * @throws SmartVMError READY_TIMEOUT, which names the waits that failed and what they saw last; CANCELED, INVALID_OPTION, NO_CLIENT
+   */
+  async waitUntil(wait: Wait, options: WaitUntilOptions = {}): Promise<void> {
+    assertWait(wait, options);
+    await waitUntilReady(wait, this.readySource(), options);
   }
 
   /**

@@ -5,7 +5,7 @@ import type { NetworkAttachment } from '../config/network.js';
 import { SmartVMError } from '../errors.js';
 import { type GuestConnectionOptions, shakeHands } from './handshake.js';
 import { type GuestInterfaceStatus, type GuestNetworkChange, interfacesOf, renumbered } from './network.js';
-import { type GuestAddress, unreachable } from './ports/address.js';
+import { formatGuestAddress, type GuestAddress, unreachable } from './ports/address.js';
 import { askForSocket, askToListen, stopListening, takeConnections } from './ports/channels.js';
 import { GuestSocket } from './ports/guest-socket.js';
 import { SshProcess, spawnRequest } from './process.js';
@@ -22,6 +22,7 @@ import type {
   SpawnProcessOptions,
   TerminalSize,
 } from './types.js';
+import { holdToWindow } from './window.js';
 
 const MAX_CONTROL_ANSWER_BYTES = 2 * 1024 * 1024;
 
@@ -100,7 +101,7 @@ export class GuestConnection implements Guest {
       (done) => askForSocket(this.#client, address, done),
       (cause) => unreachable(address, cause),
     );
-    return new GuestSocket(channel, () => this.#lossBehindEnd());
+    return this.#socket(channel);
   }
 
   async listen(address: GuestAddress, take: (socket: Duplex) => void): Promise<GuestListener> {
@@ -108,11 +109,13 @@ export class GuestConnection implements Guest {
     const bound = await this.#opened<GuestAddress>(
       (done) => askToListen(client, address, done),
       (cause) =>
-        new SmartVMError('AGENT_FAILED', `the guest does not listen there: ${(cause as Error).message}`, { cause }),
+        new SmartVMError(
+          'AGENT_FAILED',
+          `the guest cannot listen at ${formatGuestAddress(address)}: somebody does there, or it has no such address`,
+          { cause, details: { ...address } },
+        ),
     );
-    const leave = takeConnections(client, bound, (accept) =>
-      take(new GuestSocket(accept(), () => this.#lossBehindEnd())),
-    );
+    const leave = takeConnections(client, bound, (accept) => take(this.#socket(accept())));
     const stop = async () => {
       leave();
       await stopListening(client, bound, this.closed);
@@ -177,9 +180,13 @@ export class GuestConnection implements Guest {
     }
   }
 
-  /** Asks the guest to end itself in order. `reboot` ends a Firecracker on x86, where a power-off does not. */
-  async shutdown(mode: 'reboot' | 'poweroff'): Promise<void> {
-    await this.control('shutdown', { mode });
+  /**
+   * Asks the guest to end itself in order. `reboot` ends a Firecracker on x86, where a power-off does not. True where the image's own init
+   * does it.
+   */
+  async shutdown(mode: 'reboot' | 'poweroff'): Promise<boolean> {
+    const { init } = (await this.control('shutdown', { mode })) as { init?: unknown };
+    return init === 'image';
   }
 
   /** Ends the connection; processes that it started are ended by the agent. */
@@ -192,12 +199,26 @@ export class GuestConnection implements Guest {
     return new SshProcess(await this.#openChannel(request), () => this.#noExit());
   }
 
+  #socket(channel: Channel): GuestSocket {
+    this.#hold(channel);
+    return new GuestSocket(channel, () => this.#lossBehindEnd());
+  }
+
+  #hold(channel: Channel): void {
+    holdToWindow(channel, () => {
+      this.#lose(new Error('it sends more than it may'));
+      this.#client.destroy();
+    });
+  }
+
   async #openChannel(command: string, terminal?: TerminalSize & { term: string }): Promise<ClientChannel> {
-    return await this.#opened(
+    const channel = await this.#opened<ClientChannel>(
       (done) => this.#client.exec(command, terminal ? { pty: { ...terminal, width: 0, height: 0 } } : {}, done),
       (cause) =>
         new SmartVMError('AGENT_FAILED', `the guest agent refused a command: ${(cause as Error).message}`, { cause }),
     );
+    this.#hold(channel);
+    return channel;
   }
 
   /** What the agent gives when it is asked. */

@@ -145,7 +145,7 @@ export interface Guest {
    */
   control(verb: string, parameters?: object, since?: number): Promise<unknown>;
   /** Asks the guest to end itself in order. */
-  shutdown(mode: 'reboot' | 'poweroff'): Promise<void>;
+  shutdown(mode: 'reboot' | 'poweroff'): Promise<boolean>;
   /** Ends the connection; whoever waits for something of the guest is told the reason. */
   close(reason?: SmartVMError): void;
 }

@@ -10,6 +10,7 @@ export async function connectAgent(context: BootContext): Promise<void> {
     return; // a stranger, or one that is paused
   }
   const vmm = started(context);
+  void vmm.reachKeeper(); // it begins while the guest does
   let refusal: unknown;
   while (vmm.exit === undefined) {
     throwIfCanceled(signal, `the start of VM ${context.id}`);

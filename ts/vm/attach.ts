@@ -13,7 +13,11 @@ export async function attachVmm(context: BootContext, signal: AbortSignal): Prom
   if (!attach) {
     return;
   }
-  const vmm = await VmmProcess.attach({ id, socketPath, runtimeDir, jailUid: attach.journal.uid });
+  const { journal, processes } = attach;
+  const vmm = await VmmProcess.attach({
+    ...{ id, socketPath, runtimeDir },
+    ...{ jailUid: journal.uid, keeper: processes?.keeper },
+  });
   cleanup.push('vmm', () => vmm.release());
   const { state } = await vmm.waitUntilReady(remaining(context), signal);
   if (state === 'Not started') {

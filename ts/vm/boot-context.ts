@@ -1,9 +1,11 @@
+import type { GuestInit } from '../config/guest-init.js';
 import type { VmTags } from '../config/labels.js';
 import { type LifetimeOptions, lifetimeOf } from '../config/lifetime.js';
 import type { NetworkAttachment } from '../config/network.js';
 import type { IRestoreOptions } from '../config/restore.js';
 import type { VMConfig } from '../config/vm-config.js';
 import { SmartVMError } from '../errors.js';
+import type { ReadyOptions } from '../guest/ready/ready.js';
 import type { DialGuest, Guest } from '../guest/types.js';
 import { CleanupStack } from '../util/cleanup-stack.js';
 import type { Holder } from '../util/holder.js';
@@ -65,6 +67,7 @@ export interface BootContext {
   readonly detached: boolean;
   readonly removeOnExit: boolean;
   readonly lifetime: LifetimeOptions;
+  readonly ready: ReadyOptions;
   /** The record of a VM that runs already, to which this is to be attached. */
   readonly attach: VmRecord | undefined;
   readonly vmmKind: VmmKind | undefined;
@@ -75,6 +78,7 @@ export interface BootContext {
   readonly connect: Connect | undefined;
   readonly queueMs: number;
   readonly prepare: PrepareFiles | undefined;
+  readonly init: GuestInit | undefined;
   readonly command: readonly string[] | undefined;
   readonly claim: Claim | undefined;
   readonly signal: AbortSignal;
@@ -115,9 +119,11 @@ export function bootContext(
     extraArgs: options.extraArgs ?? [],
     runtimeDir: options.runtimeDir ?? `${socketPath}.d`,
     detached: options.detached ?? false,
+    init: options.init,
     command: options.command,
     removeOnExit: options.removeOnExit ?? false,
     lifetime: lifetimeOf(options),
+    ready: { readyWhen: options.readyWhen, readyTimeoutMs: options.readyTimeoutMs },
     attach: attach?.record,
     dial: attach?.dial,
     launchers: options.launchers ?? new Launchers(),

@@ -16,9 +16,11 @@ import { awaitGuestNetwork, connectAgent, startCommand } from './agent.js';
 import { attachVmm } from './attach.js';
 import { type BootContext, recorded, remaining, started } from './boot-context.js';
 import { configure, loadSnapshot, restoreMetadata, startInstance } from './configure.js';
+import { awaitInit } from './init.js';
 import { beginLife } from './lifetime.js';
 import { jailNetwork, plumbNetwork, takeAddresses } from './network.js';
 import { publishPorts } from './ports.js';
+import { awaitReadiness } from './ready.js';
 import { makeRuntimeDirectory } from './runtime-directory.js';
 import { StepLog, type StepTiming } from './step-log.js';
 
@@ -52,7 +54,8 @@ const BRING_UP: Steps = [
   ],
 ];
 const PORTS: BootStep = { name: 'ports', run: publishPorts };
-const KEEPER: BootStep = { name: 'keeper', run: callKeeper };
+const RECORD: BootStep = { name: 'record', run: recordProcesses };
+const READY: BootStep = { name: 'ready', run: awaitReadiness };
 const SEAL: Steps = [[{ name: 'seal', run: sealVm }]];
 const AGENT: Steps = [[{ name: 'agent', run: connectAgent }], [{ name: 'guest-network', run: awaitGuestNetwork }]];
 
@@ -60,21 +63,24 @@ const AGENT: Steps = [[{ name: 'agent', run: connectAgent }], [{ name: 'guest-ne
 export const BOOT: Steps = [
   ...BRING_UP,
   [{ name: 'configure', run: configure }, PORTS],
-  [{ name: 'instance-start', run: startInstance }, KEEPER],
+  [{ name: 'instance-start', run: startInstance }, RECORD],
   ...SEAL,
   ...AGENT,
+  [{ name: 'init', run: awaitInit }],
   [{ name: 'keep', run: keepLayer }],
   [{ name: 'command', run: startCommand }],
+  [READY],
 ];
 
 /** A start from a snapshot to a guest that answers again. */
 export const RESTORE: Steps = [
   ...BRING_UP,
   [PORTS],
-  [{ name: 'load-snapshot', run: loadSnapshot }, KEEPER],
+  [{ name: 'load-snapshot', run: loadSnapshot }, RECORD],
   ...SEAL,
   [{ name: 'metadata', run: restoreMetadata }],
   ...AGENT,
+  [READY],
 ];
 
 /** In place of a start, for a VM that runs. Its guest is reached when it is there. */
@@ -252,13 +258,11 @@ async function startVmm(context: BootContext, signal: AbortSignal): Promise<void
   context.process = vmm;
   context.onVmm(vmm);
   await vmm.waitUntilReady(remaining(context), signal);
-  void vmm.reachKeeper();
 }
 
-/** While the VMM is busy with its guest: keeper and record are in nobody's way then. */
-async function callKeeper(context: BootContext): Promise<void> {
-  const vmm = started(context);
-  await Promise.all([vmm.reachKeeper(), recorded(context).update({ processes: vmm.processes })]);
+/** While the VMM is busy with its guest: the record is in nobody's way then. */
+async function recordProcesses(context: BootContext): Promise<void> {
+  await recorded(context).update({ processes: started(context).processes });
 }
 
 /** The last moment at which a VM is not in use yet: its VMM has made all that it makes. */

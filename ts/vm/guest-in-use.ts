@@ -110,8 +110,8 @@ export class GuestInUse implements Guest {
     await this.#guest.renumber(hostname, attachments);
   }
 
-  async shutdown(mode: 'reboot' | 'poweroff'): Promise<void> {
-    await this.#guest.shutdown(mode);
+  async shutdown(mode: 'reboot' | 'poweroff'): Promise<boolean> {
+    return await this.#guest.shutdown(mode);
   }
 
   close(reason?: SmartVMError): void {

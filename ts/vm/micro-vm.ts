@@ -21,15 +21,15 @@ import { assertStartable } from './options.js';
 import { followOthers, pauseVm, resumeVm, snapshotVm } from './power.js';
 import { linkTo } from './renumbering.js';
 import { RunningVM, type VmCall } from './running-vm.js';
-import { shutDown } from './shutdown.js';
+import { GRACE_MS, shutDown } from './shutdown.js';
 import { isFinal, StateMachine, type VmState } from './state.js';
 import type { StepTiming } from './step-log.js';
 import { tell } from './tell.js';
 import type { MicroVMOptions, NetworkProvider, StartOptions, StopOptions, StopResult } from './types.js';
 import { VmNetwork } from './vm-network.js';
+import { refuseWithoutAgent } from './without-agent.js';
 
 const DEFAULT_START_TIMEOUT_MS = 60_000;
-const DEFAULT_GRACE_MS = 5_000;
 
 /** One microVM: its configuration, its life (see `TRANSITIONS` and `BOOT`) and, while it runs, the way into its guest. */
 export class MicroVM extends RunningVM implements AsyncDisposable {
@@ -217,10 +217,10 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
     }
     await Promise.resolve(); // called by a listener of 'starting', this runs before start() has returned its promise
     await this.#starting?.catch(() => undefined); // start() reports it
-    const graceMs = options.graceMs ?? DEFAULT_GRACE_MS;
+    const { graceMs } = options;
     if (!options.force) {
       // A VMM that hangs may not end the call under way; those behind it are refused by now.
-      await withDeadline(this.#calls.idle, graceMs, () => new Error('busy')).catch(() => undefined);
+      await withDeadline(this.#calls.idle, graceMs ?? GRACE_MS, () => new Error('busy')).catch(() => undefined);
     }
     if (!isFinal(this.state) && !this.#machine) {
       this.vmm(); // says that there is none: this has let go of it
@@ -271,11 +271,8 @@ export class MicroVM extends RunningVM implements AsyncDisposable {
   }
 
   protected async guest(): Promise<Guest> {
-    this.#state.assert('running a command', 'running');
-    if (!this.#link) {
-      throw new SmartVMError('AGENT_UNREACHABLE', `VM ${this.id} was started without SmartVM's agent`);
-    }
-    return await this.#link.guest();
+    this.#state.assert('reaching the guest', 'running');
+    return await (this.#link ?? refuseWithoutAgent(this.id)).guest();
   }
 
   protected telemetry(): Telemetry {

@@ -8,11 +8,13 @@ import type { VMConfig } from '../config/vm-config.js';
 import type { FirecrackerApi } from '../firecracker/api.js';
 import type { WireAnswer } from '../firecracker/wire.js';
 import { GuestCalls } from '../guest/calls.js';
+import type { ReadySource } from '../guest/ready/ready.js';
 import type { LimitChange } from '../vmm/keeper-life.js';
 import type { MetricsSample } from '../vmm/metrics.js';
 import type { Telemetry } from '../vmm/telemetry.js';
 import type { VmmProcess } from '../vmm/vmm-process.js';
 import { type CamelCased, camelCased } from './camel-case.js';
+import { readySourceOf } from './ready.js';
 import type { MicroVMEvents } from './types.js';
 
 /** What a VM does with one of its calls. */
@@ -32,6 +34,8 @@ export interface VmCall<T> {
  * with the VMM's own words; VMM_EXITED when the VMM ends meanwhile.
  */
 export abstract class RunningVM extends GuestCalls<MicroVMEvents> {
+  abstract readonly id: string;
+
   abstract readonly config: VMConfig;
 
   /** What the VM's image says of the programs in it, where it is an OCI image. */
@@ -45,6 +49,13 @@ export abstract class RunningVM extends GuestCalls<MicroVMEvents> {
 
   /** @throws SmartVMError NO_CLIENT before the start */
   protected abstract telemetry(): Telemetry;
+
+  protected override readySource(): ReadySource {
+    return readySourceOf(this.id, this.vmm(), async () => {
+      this.vmm(); // one that this has let go of is nobody to wait for
+      return await this.guest();
+    });
+  }
 
   /**
    * Gives the VM a life of so many milliseconds from now, up to a year, or of no limit; see `timeoutMs` of the start. It is kept by the

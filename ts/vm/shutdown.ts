@@ -18,17 +18,23 @@ interface Rung {
   readonly meaning: string;
   /** Whether this rung can work here at all. */
   readonly applies: (machine: Machine) => boolean;
-  readonly act: (machine: Machine) => Promise<void>;
+  /** Gives true where the guest's own init does it. */
+  readonly act: (machine: Machine) => Promise<unknown>;
 }
+
+/** How long a rung is given, and the first one where the guest's own init ends what it has started. */
+export const GRACE_MS = 5_000;
+const INIT_GRACE_MS = 30_000;
 
 /** From the gentlest to the surest. */
 export const LADDER: readonly Rung[] = [
   {
     name: 'guest',
-    meaning: 'The agent ends what runs in the guest, writes its disks out and resets the machine.',
+    meaning:
+      "The agent, or the image's own init, ends what runs in the guest, writes its disks out and resets the machine.",
     applies: ({ guest, paused }) => guest !== undefined && !paused,
     // A reboot, not a power-off: on x86 Firecracker ends at the former and stays at the latter.
-    act: async ({ guest }) => guest?.shutdown('reboot'),
+    act: async ({ guest }) => await guest?.shutdown('reboot'),
   },
   {
     name: 'ctrl-alt-del',
@@ -51,15 +57,31 @@ export const LADDER: readonly Rung[] = [
 ];
 
 /** Climbs the ladder until the VMM has ended, waiting up to `graceMs` on each rung, and says which rung it was. */
-export async function shutDown(machine: Machine, graceMs: number, from: ShutdownRung): Promise<ShutdownRung> {
+export async function shutDown(
+  machine: Machine,
+  graceMs: number | undefined,
+  from: ShutdownRung,
+): Promise<ShutdownRung> {
   const rungs = LADDER.slice(LADDER.findIndex((rung) => rung.name === from)).filter((rung) => rung.applies(machine));
   for (const rung of rungs) {
     const hurry = new AbortController();
     // A rung that fails is a rung that did not work: the next one is tried at once.
+    let needs = GRACE_MS;
     const failed = new Promise<void>((resolve) => {
-      rung.act(machine).catch(() => resolve());
+      rung.act(machine).then(
+        (isByInit) => {
+          needs = isByInit === true ? INIT_GRACE_MS : GRACE_MS;
+        },
+        () => resolve(),
+      );
     });
-    await Promise.race([machine.process.exited, failed, delay(graceMs, hurry.signal)]);
+    const patience = async () => {
+      await delay(graceMs ?? GRACE_MS, hurry.signal);
+      if (graceMs === undefined) {
+        await delay(needs - GRACE_MS, hurry.signal);
+      }
+    };
+    await Promise.race([machine.process.exited, failed, patience()]);
     hurry.abort();
     if (machine.process.exit) {
       // Whoever was in a hurry may have overtaken the rung.

@@ -1,10 +1,12 @@
 import type { CapacityDemand } from '../config/capacity.js';
+import type { GuestInit } from '../config/guest-init.js';
 import type { ImageConfig } from '../config/image-config.js';
 import type { VmTags } from '../config/labels.js';
 import type { LifetimeOptions } from '../config/lifetime.js';
 import type { NetworkRequest } from '../config/network.js';
 import type { PublishedPort } from '../config/publish.js';
 import type { IRestoreOptions } from '../config/restore.js';
+import type { ReadyOptions } from '../guest/ready/ready.js';
 import type { DialGuest } from '../guest/types.js';
 import type { Confine } from '../vmm/confinement.js';
 import type { VmmKind } from '../vmm/find.js';
@@ -18,7 +20,7 @@ import type { ShutdownRung } from './shutdown.js';
 import type { VmState } from './state.js';
 import type { VmNetworkAccess } from './vm-network.js';
 
-export interface MicroVMOptions extends VmTags, LifetimeOptions {
+export interface MicroVMOptions extends VmTags, LifetimeOptions, ReadyOptions {
   /** What the VM's image says of the programs in it. */
   imageConfig?: ImageConfig | undefined;
   /** For the record: which VMM it is. */
@@ -41,6 +43,8 @@ export interface MicroVMOptions extends VmTags, LifetimeOptions {
   networkAccess?: VmNetworkAccess | undefined;
   /** Runs beside the VMM's own start. */
   prepare?: PrepareFiles | undefined;
+  /** `image`: the guest's agent hands PID 1 to the image's own init, and the start waits until that is up. Default `agent`. */
+  init?: GuestInit | undefined;
   /** Runs in the guest when its agent answers, prints on the console, and ends the VM with it. Default: none. */
   command?: readonly string[] | undefined;
   /** Starts from a snapshot in place of a kernel; the configuration then has nothing of the VM's hardware. */
@@ -86,14 +90,14 @@ export interface CreateVMOptions
 export interface StartOptions {
   /** Ends the start; once the VM runs it has no say. */
   signal?: AbortSignal | undefined;
-  /** Most milliseconds for the whole start, without what it waits in line. Default 60,000. */
+  /** Most milliseconds for the start up to a guest that answers, without what it waits in line. Default 60,000. */
   timeoutMs?: number | undefined;
   /** Most milliseconds to wait in line where the host's capacity is taken. Default 0: CAPACITY_EXCEEDED at once. */
   queueMs?: number | undefined;
 }
 
 export interface StopOptions {
-  /** Milliseconds that each rung of the shutdown ladder is given. Default 5,000. */
+  /** Milliseconds that each rung of the shutdown ladder is given. Default 5,000, and 30,000 for an image's own init to end its services. */
   graceMs?: number | undefined;
   /** Goes straight to SIGKILL. What the guest has not written to its disks is lost. Default false. */
   force?: boolean | undefined;

@@ -1,6 +1,6 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { delay } from '../util/deadline.js';
-import { LineSplitter } from './line-splitter.js';
+import { LineSplitter } from '../util/line-splitter.js';
 
 const POLL_MS = 100;
 const CHUNK_BYTES = 64 * 1024;

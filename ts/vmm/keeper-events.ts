@@ -1,6 +1,6 @@
 import { get } from 'node:http';
+import { LineSplitter } from '../util/line-splitter.js';
 import type { VmmExit } from './exit.js';
-import { LineSplitter } from './line-splitter.js';
 import type { VmStatus } from './registry/state.js';
 
 /** What a keeper tells of its VM: what has happened, and how it stands then. */

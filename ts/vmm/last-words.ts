@@ -16,7 +16,7 @@ export async function consoleTailOf(runtimeDir: string, lines = TAIL_LINES): Pro
 /** An error about a VMM, with the last lines of its output and of the guest's console. */
 export async function withLastWords(
   vmm: { readonly id: string; readonly runtimeDir: string },
-  code: 'VMM_EXITED' | 'BOOT_TIMEOUT',
+  code: 'VMM_EXITED' | 'BOOT_TIMEOUT' | 'INIT_FAILED' | 'READY_TIMEOUT',
   what: string,
   consoleTail: readonly string[],
   details: object = {},

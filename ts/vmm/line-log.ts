@@ -1,4 +1,4 @@
-import { LineSplitter } from './line-splitter.js';
+import { LineSplitter } from '../util/line-splitter.js';
 
 /** What is kept for readers that have yet to come or are slow: the newest of it. */
 const MAX_KEPT_LENGTH = 1024 * 1024;

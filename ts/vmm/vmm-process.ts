@@ -8,6 +8,7 @@ import type { ApiError } from '../firecracker/api-error.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { delay, linkSignals, throwIfCanceled, withDeadline } from '../util/deadline.js';
 import { endProcess } from '../util/end-process.js';
+import type { ProcessIdentity } from '../util/process-identity.js';
 import { adoptKeeper } from './adopted-keeper.js';
 import type { Confinement } from './confinement.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
@@ -41,6 +42,8 @@ export interface VmmProcessOptions {
 export interface AttachOptions extends Pick<VmmProcessOptions, 'id' | 'socketPath' | 'runtimeDir'> {
   /** The uid that the VMM has to itself; undefined where it is not jailed. */
   jailUid: number | undefined;
+  /** Who its keeper is, where that is known. */
+  keeper?: ProcessIdentity | undefined;
 }
 
 const EXIT_NEWS_MS = 500;
@@ -89,8 +92,8 @@ export class VmmProcess {
    * @throws SmartVMError VM_NOT_FOUND when its keeper is gone, KEEPER_FAILED when that does not answer
    */
   static async attach(options: AttachOptions): Promise<VmmProcess> {
-    const { id, runtimeDir, socketPath } = options;
-    const state = await livingKeeper(id, runtimeDir);
+    const { id, runtimeDir, socketPath, keeper } = options;
+    const state = await livingKeeper(id, runtimeDir, keeper);
     const api = new FirecrackerApi(new SocketClient({ socketPath }));
     return new VmmProcess(options, adoptKeeper(runtimeDir, state), api, new Readiness(api));
   }
@@ -255,9 +258,13 @@ export class VmmProcess {
   }
 
   /** An error about this VMM, with the last lines of its output and of the guest's console. */
-  async describe(code: 'BOOT_TIMEOUT', what: string): Promise<SmartVMError> {
+  async describe(
+    code: 'BOOT_TIMEOUT' | 'INIT_FAILED' | 'READY_TIMEOUT',
+    what: string,
+    details?: object,
+  ): Promise<SmartVMError> {
     await this.reachKeeper(); // which has its output
-    return await withLastWords(this.#options, code, what, await this.consoleTail());
+    return await withLastWords(this.#options, code, what, await this.consoleTail(), details);
   }
 
   async #changeMounts(method: 'PUT' | 'DELETE', mount: { path: string; writable?: boolean }): Promise<void> {

@@ -8,6 +8,7 @@ import (
 	"smartvm.dev/go/internal/boot"
 	"smartvm.dev/go/internal/guestconfig"
 	"smartvm.dev/go/internal/guestlimits"
+	"smartvm.dev/go/internal/handover"
 	"smartvm.dev/go/internal/kmod"
 	"smartvm.dev/go/internal/passwd"
 	"smartvm.dev/go/internal/reaper"
@@ -25,37 +26,33 @@ type agent struct {
 	modules    *kmod.Loader
 	children   *reaper.Reaper
 	transports *transports
+	groups     *guestlimits.Groups
 	root       *boot.Root
 	network    network
+	// Nil where this is PID 1.
+	beside     *handover.Beside
 	ctrlAltDel <-chan os.Signal
 	// Takes the reboot(2) command of a shutdown.
 	stop chan int
 }
 
 // start boots the machine. It serves the host as soon as the device for that is there, while the rest goes on.
-func start() (*agent, error) {
-	if err := boot.MountKernel(); err != nil {
-		return nil, err
-	}
-	a := &agent{ctrlAltDel: catchSignals(), children: reaper.New(), stop: make(chan int, 1)}
+func (a *agent) start() error {
+	a.children, a.stop = reaper.New(), make(chan int, 1)
+	a.groups = guestlimits.New("/sys/fs/cgroup")
 	go a.children.Run()
-	config, err := guestconfig.Read(configPath)
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
-	a.config = config
 	a.network.mu.Lock()
 	// Before anything asks for random bytes.
-	if err := boot.SeedRandom(config.Seed); err != nil {
-		return nil, fmt.Errorf("random seed: %w", err)
+	if err := boot.SeedRandom(a.config.Seed); err != nil {
+		return fmt.Errorf("random seed: %w", err)
 	}
-	if err := boot.AdvanceClock(config.TimeMs); err != nil {
-		return nil, fmt.Errorf("clock: %w", err)
+	if err := boot.AdvanceClock(a.config.TimeMs); err != nil {
+		return fmt.Errorf("clock: %w", err)
 	}
-	if err := unix.Sethostname([]byte(config.Hostname)); err != nil {
-		return nil, fmt.Errorf("hostname %q: %w", config.Hostname, err)
+	if err := unix.Sethostname([]byte(a.config.Hostname)); err != nil {
+		return fmt.Errorf("hostname %q: %w", a.config.Hostname, err)
 	}
-	return a, a.bring()
+	return a.bring()
 }
 
 func (a *agent) bring() error {
@@ -67,9 +64,9 @@ func (a *agent) bring() error {
 		Reaper:         a.children,
 		Lookup:         func(name string) (passwd.User, error) { return passwd.Lookup("/etc", name) },
 		Defaults:       a.config.Defaults,
-		Console:        os.Stderr,
+		Console:        console{},
 		Ended:          a.ended,
-		Groups:         guestlimits.New("/sys/fs/cgroup"),
+		Groups:         a.groups,
 		SFTP:           []string{"/proc/self/exe", "sftp"},
 		Requests:       a.requests(),
 	})
@@ -100,6 +97,11 @@ func (a *agent) bring() error {
 	}
 	a.network.keep(status, a.network.names.Boot(a.config.Hostname, &a.config.Network))
 	a.network.mu.Unlock()
+	if a.beside != nil {
+		if err := a.handOver(); err != nil {
+			return err
+		}
+	}
 	close(ready)
 	// Programs that are to listen on vsock must find it there, but nobody waits for it.
 	go func() { warn(a.transports.loadLoopback()) }()
@@ -140,11 +142,5 @@ func (a *agent) plug() error {
 func (a *agent) load(event uevent.Event) {
 	if modalias := event["MODALIAS"]; modalias != "" && event["ACTION"] == "add" {
 		warn(a.modules.Alias(modalias))
-	}
-}
-
-func warn(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "smartvm-agent:", err)
 	}
 }

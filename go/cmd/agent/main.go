@@ -1,4 +1,5 @@
-// Command smartvm-agent is PID 1 of a microVM: it boots the root file system and serves SSH to the host.
+// Command smartvm-agent boots the root file system of a microVM and serves SSH to the host: as PID 1, or beside the init of the
+// guest's own image.
 package main
 
 import (
@@ -8,6 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"smartvm.dev/go/internal/boot"
+	"smartvm.dev/go/internal/guestconfig"
+	"smartvm.dev/go/internal/handover"
 	"smartvm.dev/go/internal/kmod"
 	"smartvm.dev/go/internal/sshd"
 )
@@ -16,14 +19,52 @@ import (
 var version = "0.0.0"
 
 func main() {
-	if os.Getpid() != 1 {
-		os.Exit(runTool(os.Args[1:]))
+	switch {
+	case os.Getpid() == 1:
+		fatal(beInit())
+	case len(os.Args) == 2 && os.Args[1] == handover.Argument:
+		os.Exit(beBeside())
 	}
-	a, err := start()
+	os.Exit(runTool(os.Args[1:]))
+}
+
+// beInit is PID 1. It returns when there is no going on.
+func beInit() error {
+	if err := boot.MountKernel(); err != nil {
+		return err
+	}
+	ctrlAltDel := catchSignals()
+	unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF)
+	config, err := guestconfig.Read(configPath)
 	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	if config.Init == guestconfig.ImageInit {
+		return handover.Serve()
+	}
+	a := &agent{config: config, ctrlAltDel: ctrlAltDel}
+	if err := a.start(); err != nil {
+		return err
+	}
+	return a.await()
+}
+
+// beBeside is the agent where another is, or becomes, PID 1.
+func beBeside() int {
+	beside, err := handover.Attach()
+	if err != nil {
+		return runTool(nil) // a person has called it
+	}
+	catchSignals()
+	a := &agent{beside: beside}
+	if a.config, err = guestconfig.Read(configPath); err != nil {
+		fatal(fmt.Errorf("configuration: %w", err))
+	}
+	if err := a.start(); err != nil {
 		fatal(err)
 	}
-	a.await()
+	fatal(a.await())
+	return 1
 }
 
 // runTool is what the binary does for the agent, or for a person, when it is not init.
@@ -41,7 +82,7 @@ func runTool(args []string) int {
 		fmt.Println(version)
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "smartvm-agent: this is the init of a microVM, and runs as PID 1 alone")
+	fmt.Fprintln(os.Stderr, "smartvm-agent: this is for the init of a microVM alone")
 	return 2
 }
 
@@ -56,7 +97,7 @@ func loadModule(name string) int {
 
 // fatal ends the VM with the reason on its console.
 func fatal(err error) {
-	fmt.Fprintln(os.Stderr, "smartvm-agent:", err)
+	warn(err)
 	drainConsole()
 	unix.Sync()
 	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
@@ -68,13 +109,12 @@ func drainConsole() {
 	unix.IoctlSetInt(2, unix.TCSBRK, 1)
 }
 
-// catchSignals keeps init alive under signals that would end a Go program, and answers those of Ctrl-Alt-Del.
+// catchSignals keeps the agent alive under signals that would end a Go program, and answers those of Ctrl-Alt-Del, which PID 1 gets.
 func catchSignals() <-chan os.Signal {
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGTERM, unix.SIGQUIT, unix.SIGPIPE, unix.SIGUSR1,
 		unix.SIGUSR2, unix.SIGALRM, unix.SIGABRT, unix.SIGTRAP, unix.SIGSYS, unix.SIGXCPU, unix.SIGXFSZ, unix.SIGSTKFLT)
 	ctrlAltDel := make(chan os.Signal, 1)
 	signal.Notify(ctrlAltDel, unix.SIGINT)
-	unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF)
 	return ctrlAltDel
 }
 
@@ -98,8 +138,11 @@ func (a *agent) bootRoot() error {
 		// What needs no further module works all the same.
 		warn(boot.MountModules(a.config.Modules, a.modules))
 	}
-	if !a.config.Container {
+	switch {
+	case !a.config.Container:
 		boot.MountVolatile()
+	case a.beside != nil:
+		boot.MountRun()
 	}
 	boot.WriteMachineID("/etc/machine-id")
 	if cwd := a.config.Defaults.Cwd; cwd != "" {

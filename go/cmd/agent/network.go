@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +21,7 @@ type network struct {
 func (n *network) keep(status boot.NetworkStatus, names error) {
 	status.Note("", "names in /etc", names)
 	for _, problem := range status.Problems {
-		fmt.Fprintln(os.Stderr, "smartvm-agent:", problem)
+		fmt.Fprintln(console{}, "smartvm-agent:", problem)
 	}
 	n.status = status
 }

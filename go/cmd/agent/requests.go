@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"syscall"
 	"time"
 
@@ -26,6 +25,7 @@ const (
 func (a *agent) requests() map[string]sshd.GlobalRequest {
 	return map[string]sshd.GlobalRequest{
 		"info@smartvm.dev":     info,
+		"init@smartvm.dev":     a.initStatus,
 		"clock@smartvm.dev":    clock,
 		"network@smartvm.dev":  a.setNetwork,
 		"metrics@smartvm.dev":  sample,
@@ -103,7 +103,9 @@ func (a *agent) shutdown(payload []byte) ([]byte, func(), error) {
 	if !ok {
 		return nil, nil, fmt.Errorf("unknown mode %.16q", request.Mode)
 	}
-	return []byte("{}"), func() { a.end(command) }, nil
+	// Who ends what runs has its own idea of how long that may take.
+	reply, err := json.Marshal(map[string]string{"init": a.mode()})
+	return reply, func() { a.end(command) }, err
 }
 
 // end begins the shutdown, once.
@@ -121,19 +123,27 @@ func (a *agent) ended(status syscall.WaitStatus) {
 	if status.Signaled() {
 		code = 128 + int(status.Signal())
 	}
-	fmt.Fprintf(os.Stderr, "smartvm-agent: the command has ended with exit code %d\n", code)
+	fmt.Fprintf(console{}, "smartvm-agent: the command has ended with exit code %d\n", code)
 	drainConsole()
 	// A reboot, for a power-off does not end every VMM.
 	a.end(unix.LINUX_REBOOT_CMD_RESTART)
 }
 
-// await waits for the order to shut down, and carries it out.
-func (a *agent) await() {
-	command := unix.LINUX_REBOOT_CMD_RESTART
-	select {
-	case <-a.ctrlAltDel:
-	case command = <-a.stop:
+// await waits for the order to shut down, and has it carried out. It returns with why it could not.
+func (a *agent) await() error {
+	for {
+		command := unix.LINUX_REBOOT_CMD_RESTART
+		select {
+		case <-a.ctrlAltDel:
+		case command = <-a.stop:
+		}
+		if a.beside == nil || !a.askInit(command) {
+			return a.endMachine(command)
+		}
 	}
+}
+
+func (a *agent) endMachine(command int) error {
 	unix.Kill(-1, unix.SIGTERM)
 	if !a.childrenGone(termGrace) {
 		unix.Kill(-1, unix.SIGKILL)
@@ -144,7 +154,7 @@ func (a *agent) await() {
 	}
 	unix.Sync()
 	if err := unix.Reboot(command); err != nil {
-		fatal(fmt.Errorf("reboot: %w", err))
+		return fmt.Errorf("reboot: %w", err)
 	}
 	select {}
 }

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -10,7 +11,7 @@ import (
 
 // modprobe is the agent as the kernel runs it, for modules that something in the guest needs: see kernel.modprobe in
 // proc(5). The file is gone from every directory by then, but not from the process.
-const modprobe = "/proc/1/exe"
+func modprobe() string { return fmt.Sprintf("/proc/%d/exe", os.Getpid()) }
 
 // ModulesDir is where the modules of the running kernel are, in the guest's own root file system.
 func ModulesDir() (string, error) {
@@ -25,7 +26,7 @@ func ModulesDir() (string, error) {
 // them on the kernel's demand where the image has nothing that does. It comes after Switch.
 func MountModules(drive *guestconfig.Drive, modules *kmod.Loader) error {
 	if _, err := os.Stat("/sbin/modprobe"); err != nil {
-		if err := os.WriteFile("/proc/sys/kernel/modprobe", []byte(modprobe), 0); err != nil {
+		if err := os.WriteFile("/proc/sys/kernel/modprobe", []byte(modprobe()), 0); err != nil {
 			return err
 		}
 	}

@@ -37,11 +37,12 @@ func MountKernel() error {
 			return err
 		}
 	}
-	return openConsole()
+	return OpenConsole()
 }
 
-// openConsole covers an initramfs without /dev/console, where the kernel starts init without open files.
-func openConsole() error {
+// OpenConsole covers an initramfs without /dev/console, where the kernel starts init without open files, and a console from which
+// another program has hung up everybody else (vhangup(2)).
+func OpenConsole() error {
 	console, err := unix.Open("/dev/console", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		// Without a serial port there is none.
@@ -80,10 +81,11 @@ func MountDevices() error {
 // MountVolatile mounts the directories of the root file system that no boot hands to the next. A read-only root that
 // has no such directory stays without.
 func MountVolatile() {
-	for _, m := range []mount{
-		{"tmpfs", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
-		{"tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
-	} {
-		m.do()
-	}
+	MountRun()
+	mount{"tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"}.do()
+}
+
+// MountRun mounts the one of them that every init takes to be empty when it begins.
+func MountRun() {
+	mount{"tmpfs", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"}.do()
 }

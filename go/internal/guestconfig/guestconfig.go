@@ -14,11 +14,19 @@ const (
 	maxBytes = 1 << 20
 )
 
+// Who is PID 1 once the guest is up.
+const (
+	AgentInit = "agent"
+	ImageInit = "image"
+)
+
 // Config is /smartvm/config.json. Fields that it does not name are ignored.
 type Config struct {
 	Protocol int    `json:"protocol"`
 	ID       string `json:"id"`
 	Hostname string `json:"hostname"`
+	// Init is AgentInit, which no word stands for too, or ImageInit.
+	Init string `json:"init"`
 	// Root is absent when the guest is to run from the initramfs itself.
 	Root           *Root    `json:"root"`
 	HostKey        string   `json:"hostKey"`
@@ -114,6 +122,9 @@ func Read(path string) (*Config, error) {
 	}
 	if config.Root != nil && config.Root.Device == "" {
 		return nil, fmt.Errorf("%s: root has no device", path)
+	}
+	if config.Init != "" && config.Init != AgentInit && config.Init != ImageInit {
+		return nil, fmt.Errorf("%s: there is no init %.32q", path, config.Init)
 	}
 	return &config, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -58,6 +59,36 @@ func (g *Groups) Make(limits Limits) (*Group, error) {
 		return nil, err
 	}
 	return &Group{dir}, nil
+}
+
+// Enter puts this process into a group of its own, with all that it starts from then on: an init takes over the root's processes and
+// those of its own groups, and gives controllers to nobody else.
+func (g *Groups) Enter() error {
+	parent := filepath.Join(g.root, "smartvm")
+	if err := g.prepare(parent); err != nil {
+		return err
+	}
+	own := filepath.Join(parent, "agent")
+	if err := os.Mkdir(own, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return put(filepath.Join(own, "cgroup.procs"), strconv.Itoa(os.Getpid()))
+}
+
+// Signal signals every process of these groups but this one.
+func (g *Groups) Signal(signal unix.Signal) {
+	filepath.WalkDir(filepath.Join(g.root, "smartvm"), func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.Name() != "cgroup.procs" {
+			return nil // a group may have gone meanwhile
+		}
+		processes, _ := os.ReadFile(path)
+		for _, text := range strings.Fields(string(processes)) {
+			if pid, err := strconv.Atoi(text); err == nil && pid > 1 && pid != os.Getpid() {
+				unix.Kill(pid, signal)
+			}
+		}
+		return nil
+	})
 }
 
 func (g *Groups) prepare(parent string) error {

@@ -16,6 +16,7 @@ type Reaper struct {
 	chld  chan os.Signal
 	// Closed when there is no child left, for those who wait for that.
 	childless []chan struct{}
+	around    func() (after func())
 }
 
 // Process is a child that a Reaper started.
@@ -77,11 +78,17 @@ func (r *Reaper) Childless() <-chan struct{} {
 	return waiter
 }
 
+// Around has a function run before each start, and what that gives behind it. It is to be called before the first.
+func (r *Reaper) Around(do func() (after func())) { r.around = do }
+
 // Start runs an executable. With attr.Sys.Pdeathsig the caller's thread must outlive the child.
 func (r *Reaper) Start(path string, argv []string, attr *syscall.ProcAttr) (*Process, error) {
 	// Held until the child is entered, so that reap cannot meet a child that it does not know yet.
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.around != nil {
+		defer r.around()()
+	}
 	pid, err := syscall.ForkExec(path, argv, attr)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -81,8 +82,13 @@ func splice(peer net.Conn, channel ssh.Channel, requests <-chan *ssh.Request) {
 	defer channel.Close()
 	var copies sync.WaitGroup
 	copies.Go(func() {
-		io.Copy(channel, peer)
-		channel.CloseWrite()
+		if _, err := io.Copy(channel, peer); err == nil {
+			channel.CloseWrite()
+			return
+		}
+		// It broke, and what has come is not all. SSH has a word for that where a process has sent it.
+		channel.SendRequest("exit-signal", false, exitSignal(syscall.SIGPIPE, false))
+		channel.Close()
 	})
 	copies.Go(func() {
 		io.Copy(peer, channel)

@@ -5,8 +5,15 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
+)
+
+const (
+	// Most connections of one listener at a time. Those that come then wait: a guest's program can make as many as it likes.
+	maxConnections = 256
+	acceptAgain    = 100 * time.Millisecond
 )
 
 // reverse is what one connection's client listens to in the guest.
@@ -125,16 +132,28 @@ func (r *reverse) add(name string, listener net.Listener, offer func(net.Conn) (
 		return net.ErrClosed
 	}
 	r.byName[name] = listener
-	go func() {
-		for {
-			peer, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go r.carry(peer, offer)
-		}
-	}()
+	go r.accept(listener, offer)
 	return nil
+}
+
+func (r *reverse) accept(listener net.Listener, offer func(net.Conn) (string, []byte)) {
+	for slots := make(chan struct{}, maxConnections); ; {
+		slots <- struct{}{}
+		peer, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// As when no more files can be open.
+			<-slots
+			time.Sleep(acceptAgain)
+			continue
+		}
+		go func() {
+			defer func() { <-slots }()
+			r.carry(peer, offer)
+		}()
+	}
 }
 
 func (r *reverse) carry(peer net.Conn, offer func(net.Conn) (string, []byte)) {

@@ -5,6 +5,8 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/crypto/ssh"
 )
 
 func TestListensForTheClient(t *testing.T) {
@@ -68,4 +70,81 @@ func TestLocalhostIsEitherLoopback(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Close()
+}
+
+func TestHoldsConnectionsBeyondTheMost(t *testing.T) {
+	client := serve(t, nil).client()
+	listener, err := client.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan net.Conn, 2*maxConnections)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conn.Write([]byte("."))
+			accepted <- conn
+		}
+	}()
+	var conns []net.Conn
+	for range maxConnections + 10 {
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conns = append(conns, conn)
+	}
+	dot := make([]byte, 1)
+	for _, conn := range conns[:maxConnections] {
+		if _, err := io.ReadFull(conn, dot); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(accepted) != maxConnections {
+		t.Fatalf("%d are open", len(accepted))
+	}
+	for range 10 {
+		(<-accepted).Close()
+	}
+	for _, conn := range conns[maxConnections:] {
+		if _, err := io.ReadFull(conn, dot); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTellsOfConnectionsThatBreak(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		conn, _ := listener.Accept()
+		io.ReadFull(conn, make([]byte, 1))
+		conn.Write([]byte("half"))
+		io.ReadFull(conn, make([]byte, 1))
+		conn.(*net.TCPConn).SetLinger(0)
+		conn.Close()
+	}()
+	port := listener.Addr().(*net.TCPAddr).Port
+	channel, requests, err := serve(t, nil).client().OpenChannel("direct-tcpip", ssh.Marshal(struct {
+		Host       string
+		Port       uint32
+		Origin     string
+		OriginPort uint32
+	}{"127.0.0.1", uint32(port), "", 0}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	channel.Write([]byte("a"))
+	io.ReadFull(channel, make([]byte, 4))
+	channel.Write([]byte("b"))
+	if request := <-requests; request == nil || request.Type != "exit-signal" {
+		t.Errorf("%v", request)
+	}
 }

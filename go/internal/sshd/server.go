@@ -77,10 +77,7 @@ func New(options Options) (*Server, error) {
 	}
 	config := &ssh.ServerConfig{
 		// The quickest of the secure algorithms where every instruction is emulated.
-		Config: ssh.Config{
-			KeyExchanges: []string{ssh.KeyExchangeCurve25519},
-			Ciphers:      []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305},
-		},
+		Config: ssh.Config{KeyExchanges: []string{ssh.KeyExchangeCurve25519}, Ciphers: quickCiphers()},
 		// The version of the protocol stands in it, so that it costs the host no request.
 		ServerVersion: fmt.Sprintf("SSH-2.0-SmartVM_%d", guestconfig.Protocol),
 		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {

@@ -226,18 +226,24 @@ func (s *session) carry(process *reaper.Process, streams *streams) {
 	s.exit(process.Status())
 }
 
-// exit tells how the process ended, then closes the channel.
+// exit tells how the process ended, then closes the channel. The end of the output comes behind the status: a client that has ended its
+// own direction may close the channel when it sees that, and nothing can be sent any more.
 func (s *session) exit(status syscall.WaitStatus) {
-	s.channel.CloseWrite()
 	if status.Signaled() {
-		s.channel.SendRequest("exit-signal", false, ssh.Marshal(struct {
-			Signal     string
-			CoreDumped bool
-			Message    string
-			Language   string
-		}{signalName(status.Signal()), status.CoreDump(), "", ""}))
+		s.channel.SendRequest("exit-signal", false, exitSignal(status.Signal(), status.CoreDump()))
 	} else {
 		s.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{uint32(status.ExitStatus())}))
 	}
+	s.channel.CloseWrite()
 	s.channel.Close()
+}
+
+// exitSignal is the payload of exit-signal (RFC 4254, 6.10).
+func exitSignal(signal syscall.Signal, coreDumped bool) []byte {
+	return ssh.Marshal(struct {
+		Signal     string
+		CoreDumped bool
+		Message    string
+		Language   string
+	}{signalName(signal), coreDumped, "", ""})
 }

@@ -219,6 +219,31 @@ func TestSFTPSendsItsExitStatus(t *testing.T) {
 	}
 }
 
+// A client that has said and heard all there is may close the channel at the end of the output: nothing is heard behind that.
+func TestTheExitStatusComesBeforeTheEndOfTheOutput(t *testing.T) {
+	client := serve(t, nil).client()
+	for range 50 {
+		channel, requests, err := client.OpenChannel("session", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		channel.SendRequest("exec", false, ssh.Marshal(struct{ Command string }{"echo all; exit 3"}))
+		channel.CloseWrite()
+		if output, err := io.ReadAll(channel); string(output) != "all\n" || err != nil {
+			t.Fatalf("%q %v", output, err)
+		}
+		select {
+		case request := <-requests:
+			if request == nil || request.Type != "exit-status" || !bytes.Equal(request.Payload, []byte{0, 0, 0, 3}) {
+				t.Fatalf("%+v", request)
+			}
+		default:
+			t.Fatal("the output has ended, and nothing is known of the exit")
+		}
+		channel.Close()
+	}
+}
+
 func TestForwarding(t *testing.T) {
 	client := serve(t, nil).client()
 	path := filepath.Join(t.TempDir(), "s")

@@ -123,6 +123,35 @@ describe('a lost connection', () => {
   });
 });
 
+describe('a guest that sends more than it was granted', () => {
+  /** Past what ssh2 does for the window. */
+  interface Internals {
+    readonly outgoing: { readonly id: number };
+    readonly _client: { readonly _protocol: Record<'channelData' | 'channelExtData', SendData> };
+  }
+  type SendData = (channel: number, data: Buffer, type?: number) => void;
+
+  test.each(['channelData', 'channelExtData'] as const)('by %s loses its connection', async (send) => {
+    await using server = await agentServer(({ channel }) => {
+      const { _client, outgoing } = channel as unknown as Internals;
+      for (let packet = 0; packet < 1_000; packet++) {
+        _client._protocol[send](outgoing.id, Buffer.alloc(32 * 1024 - 1), 1);
+      }
+    });
+    using connection = await connect(server);
+    const command = await connection.open(['yes']);
+    await connection.closed;
+    const [output, words] = [command.stdout.readableLength, command.stderr.readableLength];
+    expect(output + words).toBeLessThan(5 * 1024 * 1024);
+    command.stdout.resume();
+    command.stderr.resume();
+    await expect(command.wait()).rejects.toMatchObject({
+      code: 'AGENT_UNREACHABLE',
+      message: expect.stringContaining('it sends more than it may'),
+    });
+  });
+});
+
 describe('requests to the agent', () => {
   test('go out as the verb and its parameters', async () => {
     const commands: string[] = [];

@@ -6,7 +6,7 @@ import type { MicroVM } from '../../vm/micro-vm.js';
 import { watchInterrupts } from '../interrupt.js';
 import { printableLine } from '../printable.js';
 import { reportNotice } from '../report.js';
-import { attachTo, findLivingVm } from '../vms/attached.js';
+import { attachTo, findRunningVm } from '../vms/attached.js';
 
 /** One side of a copy. */
 interface Place {
@@ -27,7 +27,7 @@ export async function copy(source: string, target: string, options: { parents?: 
   }
   using interrupt = watchInterrupts();
   try {
-    await using vm = await attachTo(findLivingVm(reference), interrupt.signal);
+    await using vm = await attachTo(findRunningVm(reference), interrupt.signal);
     const transfer: TransferOptions = { parents: options.parents, signal: interrupt.signal };
     const { skipped } = await (from.vm === undefined
       ? upload(vm, from.path, to.path, transfer)

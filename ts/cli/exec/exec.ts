@@ -2,7 +2,7 @@ import type { GuestProcess } from '../../guest/types.js';
 import { type EnvironmentOptions, environmentOf } from '../environment.js';
 import { exitCodeOf } from '../process-exit.js';
 import { aborted, joinStreams } from '../streams.js';
-import { attachTo, findLivingVm } from '../vms/attached.js';
+import { attachTo, findRunningVm } from '../vms/attached.js';
 import { refusal } from './refusal.js';
 import { forwardSignals } from './signals.js';
 
@@ -20,7 +20,10 @@ export async function exec(reference: string, command: readonly string[], option
   const spawnOptions = { env: environmentOf(options), user: options.user, cwd: options.workdir };
   using signals = forwardSignals();
   try {
-    await using vm = await attachTo(findLivingVm(reference), signals.ending);
+    if (options.tty && options.interactive) {
+      (await import('../terminal/run.js')).assertTerminal();
+    }
+    await using vm = await attachTo(findRunningVm(reference), signals.ending);
     if (options.detach) {
       const left = await vm.spawn(command, { ...spawnOptions, detached: true, stdin: 'ignore' });
       left.release();

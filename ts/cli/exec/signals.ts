@@ -11,18 +11,28 @@ export interface ForwardedSignals extends Disposable {
   readonly exitCode: number | undefined;
   /** From now on the first signal is the process's own affair. The second ends it, as does a reader of its output that has gone. */
   to(child: GuestProcess): void;
+  /**
+   * The terminal is gone. A process that is to outlive its terminal is told so and left, and this program ends; any other has SIGHUP, as
+   * if that had come.
+   */
+  hangUp(): void;
 }
 
 export function forwardSignals(): ForwardedSignals {
   let child: GuestProcess | undefined;
   let told = false;
   const interrupt = watchInterrupts(SIGNALS, (name) => {
-    const takes = child !== undefined && !told;
-    if (takes) {
-      told = true;
-      child?.kill(name);
+    if (!child || told) {
+      return false;
     }
-    return takes;
+    child.kill(name);
+    if (name === 'SIGHUP' && child.detached) {
+      child.release();
+      child = undefined;
+      return false;
+    }
+    told = true;
+    return true;
   });
   const end = () => child?.destroy();
   interrupt.signal.addEventListener('abort', end);
@@ -36,6 +46,9 @@ export function forwardSignals(): ForwardedSignals {
       if (interrupt.signal.aborted) {
         end();
       }
+    },
+    hangUp() {
+      interrupt.say('SIGHUP');
     },
     [Symbol.dispose]() {
       interrupt[Symbol.dispose]();

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { SmartVMError } from '../../errors.js';
 import type { ForwardedPort } from '../../guest/ports/forward.js';
 import { watchInterrupts } from '../interrupt.js';
-import { attachTo, findLivingVm } from '../vms/attached.js';
+import { attachTo, findRunningVm } from '../vms/attached.js';
 import { printLines } from '../vms/output.js';
 import { parseForward } from './spec.js';
 
@@ -11,7 +11,7 @@ export async function portForward(reference: string, specs: readonly string[], r
   const wanted = specs.map((spec) => parseForward(spec, reverse));
   using interrupt = watchInterrupts();
   try {
-    await using vm = await attachTo(findLivingVm(reference), interrupt.signal);
+    await using vm = await attachTo(findRunningVm(reference), interrupt.signal);
     const ended = once(vm, 'exit', { signal: interrupt.signal });
     ended.catch(() => undefined);
     for (const options of wanted) {

@@ -14,6 +14,7 @@ import { reportError, reportWarnings } from '../report.js';
 import { printLines } from '../vms/output.js';
 import { follow } from './follow.js';
 import { launchInNetwork } from './network.js';
+import { readyWhenOf } from './ready.js';
 import { exitCodeInTime } from './time-up.js';
 
 export interface RunOptions extends EnvironmentOptions {
@@ -32,6 +33,7 @@ export interface RunOptions extends EnvironmentOptions {
   label?: readonly string[];
   workdir?: string;
   user?: string;
+  init: LaunchOptions['init'];
   hostname?: string;
   network?: readonly string[];
   publish?: readonly string[];
@@ -40,6 +42,8 @@ export interface RunOptions extends EnvironmentOptions {
   ip?: readonly string[];
   ttl?: number;
   timeout?: number;
+  ready?: readonly string[];
+  readyTimeout?: number;
   queue?: number;
   interactive?: boolean;
   /** False with `--no-jail`. */
@@ -91,6 +95,7 @@ function launchOptions(options: RunOptions, signal: AbortSignal): LaunchOptions 
     layer: options.layer,
     diskSizeMib: options.diskSize,
     ...(options.keep === undefined ? {} : { ephemeral: false, layerName: options.keep }),
+    init: options.init,
     hostname: options.hostname,
     env: environmentOf(options),
     user: options.user,
@@ -102,6 +107,8 @@ function launchOptions(options: RunOptions, signal: AbortSignal): LaunchOptions 
     ip: options.ip,
     timeoutMs: milliseconds(options.ttl),
     queueMs: milliseconds(options.queue),
+    readyWhen: readyWhenOf(options.ready),
+    readyTimeoutMs: milliseconds(options.readyTimeout),
     signal,
   };
 }

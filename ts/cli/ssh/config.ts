@@ -1,8 +1,8 @@
 import { join, resolve } from 'node:path';
-import { SmartVMError } from '../../errors.js';
 import { type GuestAccess, readGuestAccess } from '../../guest/access.js';
 import { writeFileAtomic } from '../../util/atomic-file.js';
 import { PACKAGE_ROOT } from '../../util/package-root.js';
+import { refuseWithoutAgent } from '../../vm/without-agent.js';
 import { findLivingVm } from '../vms/attached.js';
 import type { ListedVm } from '../vms/list.js';
 
@@ -11,11 +11,7 @@ const KNOWN_HOSTS = 'ssh_known_hosts';
 
 /** The way to a VM's agent. @throws SmartVMError AGENT_UNREACHABLE for one without an agent of ours */
 export async function accessOf({ id, runtimeDir }: ListedVm): Promise<GuestAccess> {
-  const access = await readGuestAccess(runtimeDir);
-  if (!access) {
-    throw new SmartVMError('AGENT_UNREACHABLE', `VM ${id} was started without SmartVM's agent`);
-  }
-  return access;
+  return (await readGuestAccess(runtimeDir)) ?? refuseWithoutAgent(id);
 }
 
 /**

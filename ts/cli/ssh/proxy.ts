@@ -1,20 +1,14 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { SmartVMError } from '../../errors.js';
 import { AGENT_VSOCK_PORT } from '../../guest/handshake.js';
 import { connectVsock } from '../../guest/vsock.js';
 import { getUnixStream } from '../../util/unix-stream.js';
-import { findLivingVm } from '../vms/attached.js';
+import { findRunningVm } from '../vms/attached.js';
 import { accessOf } from './config.js';
 
 /** Joins standard input and output to the SSH server of a VM's agent, until one of the two ends. */
 export async function sshProxy(reference: string): Promise<number> {
-  const vm = findLivingVm(reference);
-  if (vm.status === 'paused') {
-    throw new SmartVMError('INVALID_STATE', `VM ${vm.id} is paused; 'smartvm resume ${vm.id}' has it go on`, {
-      details: { id: vm.id, state: vm.status },
-    });
-  }
+  const vm = findRunningVm(reference);
   const { udsPath } = await accessOf(vm);
   const over = new AbortController();
   // While it is held, no idle timeout comes; a keeper that refuses it is about to end the VM, which ends this too.

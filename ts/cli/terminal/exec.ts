@@ -3,7 +3,7 @@ import type { MicroVM } from '../../vm/micro-vm.js';
 import type { ExecOptions } from '../exec/exec.js';
 import type { ForwardedSignals } from '../exec/signals.js';
 import { DetachKeys } from './detach-keys.js';
-import { assertTerminal, useTerminal } from './run.js';
+import { useTerminal } from './run.js';
 import { terminalSize } from './session.js';
 
 /** Runs a command on a terminal of its own, which is that of this program where it has one, and gives its exit code. */
@@ -15,9 +15,6 @@ export async function execAtTerminal(
   signals: ForwardedSignals,
 ): Promise<number> {
   const keys = new DetachKeys(detachKeys);
-  if (interactive) {
-    assertTerminal();
-  }
   const child = await vm.openPty({
     ...spawn,
     ...terminalSize(),

@@ -32,7 +32,7 @@ export async function useTerminal(
   let left = false;
   let code: number;
   {
-    using session = joinTerminal(child, keys, interactive);
+    using session = joinTerminal(child, keys, interactive, () => signals.hangUp());
     const leave = session.detached.then(() => {
       left = true;
       child.release();

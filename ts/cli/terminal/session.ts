@@ -20,8 +20,14 @@ export function terminalSize(): TerminalSize | undefined {
 /**
  * Joins this program's terminal to that of a process in a guest. Disposed of, the terminal is as it was before, whatever the guest's
  * program did to it; so it is when this program ends in between.
+ * @param hangUp is told when the terminal is gone
  */
-export function joinTerminal(child: GuestProcess, keys: DetachKeys, interactive: boolean): TerminalSession {
+export function joinTerminal(
+  child: GuestProcess,
+  keys: DetachKeys,
+  interactive: boolean,
+  hangUp: () => void,
+): TerminalSession {
   const { stdin, stdout } = process;
   const modes = new TerminalModes();
   const resize = () => {
@@ -43,7 +49,6 @@ export function joinTerminal(child: GuestProcess, keys: DetachKeys, interactive:
       child.stdin.once('drain', () => stdin.resume());
     }
   };
-  const onInputEnd = () => child.kill('SIGHUP'); // as when a terminal's line is dropped
   let isRestored = false;
   const restore = () => {
     if (isRestored) {
@@ -51,7 +56,7 @@ export function joinTerminal(child: GuestProcess, keys: DetachKeys, interactive:
     }
     isRestored = true;
     if (interactive) {
-      stdin.off('data', onInput).off('end', onInputEnd).pause();
+      stdin.off('data', onInput).off('end', hangUp).pause();
       stdin.isTTY && stdin.setRawMode(false);
     }
     stdout.off('resize', resize);
@@ -60,8 +65,9 @@ export function joinTerminal(child: GuestProcess, keys: DetachKeys, interactive:
   };
   child.stdin.on('error', () => undefined); // the process has ended, and says so otherwise
   if (interactive) {
+    stdin.on('error', hangUp); // for good: of one that is gone, the modes cannot be put back either
     stdin.isTTY && stdin.setRawMode(true);
-    stdin.on('data', onInput).on('end', onInputEnd);
+    stdin.on('data', onInput).once('end', hangUp);
   }
   stdout.on('resize', resize);
   process.on('exit', restore);

@@ -11,6 +11,18 @@ export function findLivingVm(reference: string): ListedVm {
   return vm;
 }
 
+/** The VM that is meant, if its guest runs. @throws SmartVMError as {@link findLivingVm} */
+export function findRunningVm(reference: string): ListedVm {
+  const vm = findLivingVm(reference);
+  const { id, status } = vm;
+  if (status === 'paused') {
+    throw new SmartVMError('INVALID_STATE', `VM ${id} is paused; 'smartvm resume ${id}' has it go on`, {
+      details: { id, state: status },
+    });
+  }
+  return vm;
+}
+
 /** @throws SmartVMError INVALID_STATE */
 function assertAlive({ id, status, record }: ListedVm): void {
   const why =

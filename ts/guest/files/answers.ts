@@ -23,21 +23,17 @@ interface ToldFile {
 const id = integer(0, 2 ** 32 - 1);
 /** Bytes of a path. */
 export const base64 = rule((value) => value.length <= 5464 && /^[A-Za-z0-9+/]*={0,2}$/.test(value), 'must be base64');
-export const nanoseconds = rule((value) => /^-?\d{1,19}$/.test(value), 'must be a number of nanoseconds');
+/** What a guest tells of a file beside its name and type. */
+export const attributes = {
+  size: integer(0),
+  mode: integer(0, 0o7777),
+  uid: id,
+  gid: id,
+  mtimeNs: rule((value) => /^-?\d{1,19}$/.test(value), 'must be a number of nanoseconds'),
+  target: base64,
+};
 const type = oneOf('file', 'directory', 'symlink', 'fifo', 'socket', 'block-device', 'character-device', 'unknown');
-const told = object<ToldFile>(
-  {
-    name: base64,
-    type,
-    size: integer(0),
-    mode: integer(0, 0o7777),
-    uid: id,
-    gid: id,
-    mtimeNs: nanoseconds,
-    target: base64,
-  },
-  ['type', 'size', 'mode', 'uid', 'gid', 'mtimeNs'],
-);
+const told = object<ToldFile>({ name: base64, type, ...attributes }, ['type', 'size', 'mode', 'uid', 'gid', 'mtimeNs']);
 const link = object<{ target: string }>({ target: base64 }, ['target']);
 const change = object<{ kind: string; path: string; cookie: number }>(
   {

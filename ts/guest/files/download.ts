@@ -1,7 +1,7 @@
 import { chmod, link, lstat, lutimes, mkdir, stat, symlink, utimes } from 'node:fs/promises';
-import { integer, object, oneOf, rule } from '../../config/validation/checks.js';
+import { object, oneOf, rule } from '../../config/validation/checks.js';
 import { SmartVMError } from '../../errors.js';
-import { base64, nanoseconds, parsed, refused } from './answers.js';
+import { attributes, base64, parsed, refused } from './answers.js';
 import { isErrno } from './call.js';
 import { hostFailure } from './host-file.js';
 import { HOST_MODE, IncomingFile, replace, timesOf } from './incoming-file.js';
@@ -12,18 +12,8 @@ import type { SkippedEntry, TransferProgress, TransferResult } from './types.js'
 const FINISHED_AT_ONCE = 16;
 const SLASH = Buffer.from('/');
 
-const id = integer(0, 2 ** 32 - 1);
 const wireEntry = object<WireEntry>(
-  {
-    path: base64,
-    type: oneOf('file', 'directory', 'symlink', 'hardlink'),
-    size: integer(0),
-    mode: integer(0, 0o7777),
-    uid: id,
-    gid: id,
-    mtimeNs: nanoseconds,
-    target: base64,
-  },
+  { path: base64, type: oneOf('file', 'directory', 'symlink', 'hardlink'), ...attributes },
   ['path', 'type'],
 );
 const skippedEntry = object<SkippedEntry>({ path: base64, errno: rule(isErrno, 'must be the name of an errno') }, [

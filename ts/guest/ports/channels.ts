@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import type { Channel, Client } from 'ssh2';
+import { delay } from '../../util/deadline.js';
 import { type GuestAddress, LOOPBACK } from './address.js';
 
 type Done<T> = (error: Error | undefined, value: T) => void;
@@ -24,6 +25,9 @@ export function askToListen(client: Client, address: GuestAddress, done: Done<Gu
   }
 }
 
+/** A guest that is paused hears of it only when it goes on. */
+const STOP_TIMEOUT_MS = 2_000;
+
 /** No more is listened to; an agent that is gone does not listen either. */
 export async function stopListening(client: Client, address: GuestAddress, ended: Promise<unknown>): Promise<void> {
   const told = new Promise<void>((resolve) => {
@@ -37,7 +41,9 @@ export async function stopListening(client: Client, address: GuestAddress, ended
       resolve();
     }
   });
-  await Promise.race([told, ended]);
+  const over = new AbortController();
+  await Promise.race([told, ended, delay(STOP_TIMEOUT_MS, over.signal)]);
+  over.abort();
 }
 
 /** Takes the connections that come to an address at which the agent listens. @returns what stops it */

@@ -125,7 +125,7 @@ function listen(server: Server, { hostIp = DEFAULT_HOST_IP, hostPort = 0, hostPa
     if (server.listening) {
       chmodSync(hostPath, 0o600); // in one turn with its making
     }
-  });
+  }).finally(() => server.on('error', () => undefined)); // of a connection that this process had no room for
 }
 
 function refused(cause: NodeJS.ErrnoException, details: ForwardPortOptions): SmartVMError {

@@ -13,6 +13,7 @@ export class GuestPorts {
   readonly #open = new Set<ForwardedPort>();
   readonly #urls = new Map<number, Promise<ForwardedPort>>();
   #isWatched = false;
+  #isOver = false;
 
   /** @param vm says `exit` and `released` when it is over with it */
   constructor(guest: () => Promise<Guest>, vm: EventEmitter) {
@@ -44,6 +45,10 @@ export class GuestPorts {
     };
     const own: ForwardedPort = { ...forwarded, close, [Symbol.asyncDispose]: close };
     this.#open.add(own);
+    if (this.#isOver) {
+      await close();
+      await this.#guest(); // which says why it is over
+    }
     return own;
   }
 
@@ -66,6 +71,7 @@ export class GuestPorts {
     }
     this.#isWatched = true;
     const close = () => {
+      this.#isOver = true;
       this.#urls.clear();
       for (const forwarded of this.#open) {
         void forwarded.close();

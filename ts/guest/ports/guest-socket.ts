@@ -2,8 +2,8 @@ import { Duplex } from 'node:stream';
 import type { Channel, ClientChannel } from 'ssh2';
 
 /**
- * A connection to a socket in the guest. Each direction ends on its own. A connection to the agent that is lost destroys it with the
- * reason: what came so far is not taken for all.
+ * A connection to a socket in the guest. Each direction ends on its own. One that breaks in the guest, and the loss of the connection to
+ * the agent, destroy it with the reason: what came so far is not taken for all.
  */
 export class GuestSocket extends Duplex {
   readonly #channel: Channel;
@@ -21,9 +21,13 @@ export class GuestSocket extends Duplex {
         channel.pause();
       }
     });
+    let reset: Error | undefined;
+    channel.once('exit', () => {
+      reset = Object.assign(new Error('the connection broke in the guest'), { code: 'ECONNRESET' });
+    });
     const ended = new Promise<void>((resolve) => {
       channel.once('end', resolve);
-    }).then(async () => this.#end(await loss()));
+    }).then(async () => this.#end(reset ?? (await loss())));
     channel.once('close', () => {
       this.#isClosed = true;
       void ended.then(() => this.#close());

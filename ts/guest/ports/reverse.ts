@@ -7,8 +7,8 @@ import type { GuestAddress } from './address.js';
 import { DEFAULT_HOST_IP, type ForwardedPort, type ForwardPortOptions, guestSideOf } from './forward.js';
 import { cut, joinConnections } from './join.js';
 
-/** Connections of one forwarding that are open at a time: a guest that makes more is refused, so that it takes no more of this host. */
-const MAX_CONNECTIONS = 256;
+/** The agent has 256 of one forwarding open at a time, whose ends here may come late. One that does otherwise is refused more. */
+const MAX_CONNECTIONS = 512;
 const AGAIN_MS = 200;
 
 /**
