@@ -181,7 +181,7 @@ describe.runIf(isRoot).each(VMMS)('$name: a VM in a network', (vmm) => {
 
     const watched = program.call('watch', 'one');
     host.net.run('ip', 'link', 'delete', tapName);
-    await until(async () => (await program.call('events')).length > 0, 15_000, 'word of its interface');
+    await until(async () => (await program.call('events')).length > 0, 60_000, 'word of its interface');
     expect(await finding()).toMatchObject({ verdict: 'warn', detail: expect.stringContaining('interfaces of one:') });
     expect(await program.call('inspectNetwork', 'default')).toEqual([tapName]);
     await program.call('stop', 'one');
