@@ -6,6 +6,8 @@ export const ERROR_CODES = {
   ADDRESS_TAKEN:
     'A VM that lives has the address already. `details.id` says which: stop that one, or take another address.',
   AGENT_FAILED: 'The guest agent refused or broke off a request. The message has its words.',
+  AGENT_MISSING:
+    "A VM was started without SmartVM's agent, by which its guest is reached. Those of `launch()` and `smartvm run` have it.",
   AGENT_TOO_OLD:
     'The agent of a VM that an older release of SmartVM has started lacks what is asked for. `details` has its protocol and the one that is needed. Start the VM anew.',
   AGENT_UNREACHABLE: 'The guest agent did not answer. Look at the console tail in the error.',

@@ -88,7 +88,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('acting on VMs on $name', ({ 
     expect(await cli.run(['unpause', 'a'])).toMatchObject({ stdout: 'a\n', exitCode: 0 });
     expect(await cli.run(['resume', 'a'])).toMatchObject({ stdout: '', exitCode: 1 });
     expect(await cli.run(['exec', 'a', 'true'])).toMatchObject({
-      stderr: expect.stringContaining('[AGENT_UNREACHABLE]'),
+      stderr: expect.stringContaining('[AGENT_MISSING]'),
       exitCode: 125,
     });
     expect(await cli.run(['kill', 'a'])).toMatchObject({ stdout: 'a\n', exitCode: 0 });

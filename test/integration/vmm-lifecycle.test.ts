@@ -1,5 +1,6 @@
 import { kill } from 'node:process';
 import { describe, expect, it } from 'vitest';
+import * as ready from '../../ts/guest/ready/waits.js';
 import type { VmExit } from '../../ts/vm/exit.js';
 import type { MicroVM } from '../../ts/vm/micro-vm.js';
 import { stopwatch } from '../support/stopwatch.js';
@@ -27,6 +28,13 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
     expect((await toy.vm.stop({ graceMs: 500 })).rung).toBe(termination(vmm)); // the toy has no keyboard
     expect(states).toEqual(['starting', 'running', 'pausing', 'paused', 'resuming', 'running', 'stopping', 'stopped']);
     expect(await bench().leftovers()).toEqual([]);
+  });
+
+  it('says at once that its guest cannot be asked for anything without an agent', async () => {
+    const { vm } = await bench().boot();
+    await expect(vm.exec(['true'])).rejects.toMatchObject({ code: 'AGENT_MISSING' });
+    await expect(vm.waitUntil(ready.all([ready.port(80)]))).rejects.toMatchObject({ code: 'AGENT_MISSING' });
+    await vm.cleanup();
   });
 
   it('ends with its guest, which reset itself', async () => {

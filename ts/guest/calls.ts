@@ -14,7 +14,10 @@ import { assertWait, type ReadySource, type Wait, type WaitUntilOptions, waitUnt
 import { type OpenPtyOptions, terminalOf } from './terminal.js';
 import type { Guest, GuestProcess, SpawnDetachedOptions, SpawnProcessOptions } from './types.js';
 
-/** What a VM that runs can be asked to do in its guest. Every method rejects with INVALID_STATE, AGENT_UNREACHABLE or VMM_EXITED too. */
+/**
+ * What a VM that runs can be asked to do in its guest. Every method rejects with INVALID_STATE, AGENT_MISSING, AGENT_UNREACHABLE or
+ * VMM_EXITED too.
+ */
 export abstract class GuestCalls<Events extends Record<keyof Events, unknown[]>> extends EventEmitter<Events> {
   /** The processes that `spawn()` has started, of this program and of others. */
   readonly processes = new GuestProcesses(() => this.guest());
@@ -24,7 +27,7 @@ export abstract class GuestCalls<Events extends Record<keyof Events, unknown[]>>
 
   readonly #ports = new GuestPorts(() => this.guest(), this as EventEmitter);
 
-  /** @throws SmartVMError INVALID_STATE unless the VM runs; AGENT_UNREACHABLE, VMM_EXITED */
+  /** @throws SmartVMError INVALID_STATE unless the VM runs; AGENT_MISSING, AGENT_UNREACHABLE, VMM_EXITED */
   protected abstract guest(): Promise<Guest>;
 
   /** @throws SmartVMError NO_CLIENT before the start and after the end */

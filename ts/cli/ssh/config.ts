@@ -9,7 +9,7 @@ import type { ListedVm } from '../vms/list.js';
 const KEY = 'ssh_key';
 const KNOWN_HOSTS = 'ssh_known_hosts';
 
-/** The way to a VM's agent. @throws SmartVMError AGENT_UNREACHABLE for one without an agent of ours */
+/** The way to a VM's agent. @throws SmartVMError AGENT_MISSING for one without an agent of ours */
 export async function accessOf({ id, runtimeDir }: ListedVm): Promise<GuestAccess> {
   return (await readGuestAccess(runtimeDir)) ?? refuseWithoutAgent(id);
 }

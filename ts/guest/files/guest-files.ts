@@ -34,7 +34,7 @@ const DEFAULT_ENTRIES = 1_000_000;
 /**
  * The files of a guest, with the rights of its root. Paths are absolute; those that are not UTF-8 are bytes. What the guest refuses is
  * GUEST_FILE_FAILED with `details.errno`; every method rejects with that, and with GUEST_FILE_REFUSED, CANCELED, INVALID_STATE,
- * AGENT_UNREACHABLE, AGENT_TOO_OLD or VMM_EXITED.
+ * AGENT_MISSING, AGENT_UNREACHABLE, AGENT_TOO_OLD or VMM_EXITED.
  */
 export class GuestFiles {
   readonly #guest: () => Promise<Guest>;

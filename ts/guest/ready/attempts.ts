@@ -19,7 +19,7 @@ export type PolledWait = AgentWait | PortWait | HttpWait | CommandWait;
  * Makes one attempt after the other until one is good, or the signal aborts.
  * @param saw is told what was seen instead
  * @returns whether one was
- * @throws SmartVMError what no other attempt would change: INVALID_STATE, NO_CLIENT, VMM_EXITED, AGENT_TOO_OLD
+ * @throws SmartVMError what no other attempt would change: INVALID_STATE, NO_CLIENT, VMM_EXITED, AGENT_MISSING, AGENT_TOO_OLD
  */
 export async function poll(
   wait: PolledWait,

@@ -24,7 +24,7 @@ const DEFAULT_READY_TIMEOUT_MS = 60_000;
 /**
  * Waits until something has come to pass. Nothing of it goes on when this settles.
  * @throws SmartVMError READY_TIMEOUT with the waits that failed, CANCELED, VMM_EXITED at once when the VM ends; INVALID_STATE, NO_CLIENT,
- *   AGENT_TOO_OLD
+ *   AGENT_MISSING, AGENT_TOO_OLD
  */
 export async function waitUntilReady(
   wait: Wait,
