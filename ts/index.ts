@@ -2,9 +2,23 @@ export type { AttachOptions, AttachReport } from './attach.js';
 export type { CapacityDemand, CapacityOptions } from './config/capacity.js';
 export { type DebianOptions, debianReference } from './config/debian.js';
 export type * from './config/device-types.js';
+export type { Egress, EgressRule, EgressTarget } from './config/egress.js';
+export type { GuestInit } from './config/guest-init.js';
 export type { ImageCommandOptions, ImageConfig } from './config/image-config.js';
+export type { JailLimits, JailOptions } from './config/jail.js';
 export type { LayerKind, LayerOptions } from './config/layers.js';
 export type { LifetimeOptions } from './config/lifetime.js';
+export type { NetworkAttachment, NetworkDefinition, NetworkMode, NetworkRequest } from './config/network.js';
+export type { NetworkChoice, NetworkChoices } from './config/network-choice.js';
+export type {
+  DropCount,
+  FrameDrop,
+  InterfaceCounters,
+  NetworkEvent,
+  RefusedAttempt,
+  WatchOptions as NetworkWatchOptions,
+} from './config/network-events.js';
+export type { PublishedPort } from './config/publish.js';
 export type { IMemoryBackend, IRestoreOptions } from './config/restore.js';
 export type * from './config/types.js';
 export type {
@@ -67,6 +81,7 @@ export type { ImageManifest } from './images/store/manifests.js';
 export type { LaunchOptions } from './launch.js';
 export type { Layers } from './layers.js';
 export { NetworkManager } from './network/network-manager.js';
+export type { Networks } from './network/networks.js';
 export { type CreateVMOptions, SmartVM, type SmartVMOptions } from './smartvm.js';
 export type { StepMessage, TracedMessage } from './util/traced.js';
 export type { StateMessage, StateReason } from './vm/channels.js';
@@ -76,6 +91,7 @@ export type { ShutdownRung } from './vm/shutdown.js';
 export type { VmState } from './vm/state.js';
 export type { StepTiming } from './vm/step-log.js';
 export type { MicroVMEvents, MicroVMOptions, StartOptions, StopOptions, StopResult } from './vm/types.js';
+export type { VmInterface, VmNetwork } from './vm/vm-network.js';
 export type { VmmFlags } from './vmm/flags.js';
 export type { LatencyAggregate, MetricsGroup, MetricsSample } from './vmm/metrics.js';
 export type { PrunedThing, PrunedVm, PruneOptions, PruneReport } from './vmm/registry/prune.js';

@@ -61,7 +61,7 @@ export interface LaunchOptions
   bootArgs?: string | undefined;
   /** TAP devices of the host to give to the guest, which sets up none of them by itself. Default: none. */
   networkInterfaces?: IMicroVMConfig['networkInterfaces'];
-  /** Most milliseconds from the VMM's start to the guest's first answer. Default 60,000. */
+  /** Most milliseconds from the VMM's start to the guest's first answer, and with `init: 'image'` until that is up. Default 60,000. */
   startTimeoutMs?: number | undefined;
   /** Most milliseconds to wait in line where the host's capacity is taken. Default 0: CAPACITY_EXCEEDED at once. */
   queueMs?: number | undefined;

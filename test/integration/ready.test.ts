@@ -26,7 +26,7 @@ describe('a VM that is to be ready', () => {
   beforeAll(async () => {
     bench = await openBench();
     vm = await bench.smartvm.launch({
-      ...{ id: 'ready', memSizeMib: 256, detached: true },
+      ...{ id: 'ready', memSizeMib: 256, detached: true, startTimeoutMs: 240_000 },
       command: ['perl', '-e', SERVER],
       readyWhen: all([
         port(8080),
@@ -52,7 +52,7 @@ describe('a VM that is to be ready', () => {
 
   it('follows no redirect, and tells what the guest has answered in place of what was wanted', async () => {
     await vm.waitUntil(http({ port: 8080, path: '/moved', status: [302] }));
-    const failed = async (...[wait, timeoutMs = 5_000]: [Parameters<MicroVM['waitUntil']>[0], number?]) =>
+    const failed = async (...[wait, timeoutMs = 8_000]: [Parameters<MicroVM['waitUntil']>[0], number?]) =>
       await vm.waitUntil(wait, { timeoutMs }).then(
         () => expect.unreachable('it came to pass'),
         (error) => error,
@@ -60,8 +60,8 @@ describe('a VM that is to be ready', () => {
     const moved = await failed(http({ port: 8080, path: '/moved?key=secret', status: 200 }));
     expect(moved).toMatchObject({
       code: 'READY_TIMEOUT',
-      message: 'VM ready: not ready in time: HTTP GET localhost:8080/moved within 5000 ms (last seen: HTTP 302)',
-      details: { timeoutMs: 5_000, failed: [{ kind: 'http', saw: 'HTTP 302' }] },
+      message: 'VM ready: not ready in time: HTTP GET localhost:8080/moved within 8000 ms (last seen: HTTP 302)',
+      details: { timeoutMs: 8_000, failed: [{ kind: 'http', saw: 'HTTP 302' }] },
     });
     const script = 'for i in 1 2 3; do echo "try $i" >&2; done; exit 7';
     const every = await failed(
@@ -73,7 +73,7 @@ describe('a VM that is to be ready', () => {
         port({ path: '/run/none.sock' }),
         logLine('nobody says so'),
       ]),
-      10_000,
+      25_000,
     );
     const saw = (wait: string, words: RegExp) => expect.objectContaining({ wait, saw: expect.stringMatching(words) });
     expect(every.details.failed).toEqual([
@@ -136,12 +136,12 @@ describe('a VM that is not ready', () => {
     const launch = bench.smartvm.launch({
       ...{ detached: true, command: ['sh', '-c', 'echo "cannot open the database"; exec sleep 1000'] },
       readyWhen: all([logLine('cannot open'), port(5432)]),
-      readyTimeoutMs: 10_000,
+      readyTimeoutMs: 15_000,
     });
     await expect(launch).rejects.toMatchObject({
       code: 'READY_TIMEOUT',
       message: expect.stringMatching(
-        /not ready in time: port localhost:5432 within 10000 ms \(last seen: nobody listens: .*refused.*\)\n.*cannot open the database/s,
+        /not ready in time: port localhost:5432 within 15000 ms \(last seen: nobody listens: .*refused.*\)\n.*cannot open the database/s,
       ),
       details: { failed: [expect.objectContaining({ wait: 'port localhost:5432' })], consoleTail: expect.any(Array) },
     });

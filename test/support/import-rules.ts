@@ -12,17 +12,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // What a dead VM has left in networks, vmm undoes with the rest.
   vmm: ['util', 'errors', 'config', 'firecracker', 'network/remnants.ts'],
   // Of the guest, vm knows the interfaces alone, and what can be asked of any guest by them.
-  vm: [
-    'util',
-    'errors',
-    'config',
-    'firecracker',
-    'vmm',
-    'guest/types.ts',
-    'guest/calls.ts',
-    'guest/init.ts',
-    'guest/ready/ready.ts',
-  ],
+  vm: ['util', 'errors', 'config', 'firecracker', 'vmm', 'guest/types.ts', 'guest/calls.ts', 'guest/ready/ready.ts'],
   images: ['util', 'errors', 'config'],
   network: ['util', 'errors', 'config'],
   guest: ['util', 'errors', 'config'],

@@ -71,7 +71,9 @@ export class GuestInUse implements Guest {
   async dial(address: GuestAddress): Promise<Duplex> {
     const end = await this.#begin();
     try {
-      return (await this.#guest.dial(address)).once('close', end);
+      const socket = await this.#guest.dial(address);
+      socket.closed ? end() : socket.once('close', end);
+      return socket;
     } catch (error) {
       end();
       throw error;
