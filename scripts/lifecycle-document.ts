@@ -66,8 +66,9 @@ ${rungs.join('\n')}
 ## Time
 
 \`launch()\` and \`createVM()\` take \`timeoutMs\`, the milliseconds of the VM's life once its start is through, and \`idleTimeoutMs\`, the
-most for which no program may have a command in its guest. At the end of either the keeper stops the VM: Ctrl-Alt-Del where the guest runs
-on x86_64, after ten seconds SIGTERM, after another SIGKILL. With \`onTimeout: 'pause'\` it pauses it.
+most for which no program may use its guest: by a command, a connection, a terminal or files. At the end of either the keeper stops the
+VM: Ctrl-Alt-Del where the guest runs on x86_64, after ten seconds SIGTERM, after another SIGKILL. That holds for an image's init too, to
+which \`stop()\` gives longer. With \`onTimeout: 'pause'\` it pauses it.
 
 - The keeper sees to it, so it holds when the program that said it is gone. If the keeper is killed, the VM goes with it.
 - \`vm.setTimeout(ms)\` gives the VM so long from now, be that more or less than it had; \`vm.setTimeout(undefined)\` takes the limit away;
