@@ -2,8 +2,10 @@ import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { SlowestFirst } from './test/support/slowest-first.js';
 
-/** Vitest's own number leaves a CPU idle, which is half of a small machine; and each file of `integration` boots guests. */
+/** Vitest's own number leaves a CPU idle, which is half of a small machine. */
 const maxWorkers = Math.max(2, Math.floor(availableParallelism() / 2));
+/** Each file of `integration` boots guests, and waits for them half of its time. */
+const guestWorkers = maxWorkers + 1;
 
 export default defineConfig({
   test: {
@@ -17,7 +19,7 @@ export default defineConfig({
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
           globalSetup: 'test/support/host-network.ts',
-          maxWorkers,
+          maxWorkers: guestWorkers,
           testTimeout: 240_000,
           hookTimeout: 240_000,
           // No test changes the network of the machine that it runs on.

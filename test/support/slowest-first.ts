@@ -3,8 +3,9 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** The files that take longest, by their names. One of them that came last would run alone, all other workers idle. */
 const SLOWEST = [
-  ...['kills', 'images-build', 'launch', 'vmm-kills', 'cli-detached', 'examples', 'secrets', 'cli-run', 'lifetime'],
-  ...['oci-run', 'exited', 'reclaim', 'cycles', 'attach', 'qemu-debian', 'layers', 'qemu-mmds'],
+  ...['kills', 'attach', 'guest-init', 'guest-files', 'images-build', 'cli-run', 'guest-exec', 'network-guests', 'launch'],
+  ...['guest-ports', 'cli-detached', 'ready', 'oci-run', 'network-policy', 'qemu-debian', 'network-vms', 'network-faults'],
+  ...['exited', 'network-clones', 'cycles', 'layers', 'network-programs', 'examples', 'lifetime', 'secrets'],
 ];
 
 const rank = ({ moduleId }: TestSpecification) => {

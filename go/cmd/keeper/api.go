@@ -121,10 +121,13 @@ func (a *api) getState(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(state)
 }
 
+// getExit answers at once that it has heard, so that nobody has to guess whether the end will be told, and tells it when it comes.
 func (a *api) getExit(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	http.NewResponseController(w).Flush()
 	select {
 	case <-a.exited:
-		w.Header().Set("Content-Type", "application/json")
 		w.Write(a.exit)
 	case <-r.Context().Done():
 	}

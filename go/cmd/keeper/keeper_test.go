@@ -124,6 +124,15 @@ func (k *keeper) call(method, path, body string, status int) string {
 	return string(answer)
 }
 
+func textOf(t *testing.T, response *http.Response) string {
+	t.Helper()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%d %s (%v)", response.StatusCode, answer, err)
+	}
+	return string(answer)
+}
+
 // waitLine reads the console until a line says so.
 func (k *keeper) waitLine(want string) *bufio.Reader {
 	k.t.Helper()

@@ -36,8 +36,9 @@ func TestTheExitIsToldAndWrittenDown(t *testing.T) {
 		wantMode(t, filepath.Join(k.dir, name), 0o600)
 	}
 	pending := k.request("GET", "/console?follow=true", "")
+	exit := k.request("GET", "/exit", "")
 	k.call("PUT", "/console", "go\n", 204)
-	told := parseExit(t, k.call("GET", "/exit", "", 200))
+	told := parseExit(t, textOf(t, exit))
 	wantCode(t, told, 7)
 	var console bytes.Buffer
 	if _, err := console.ReadFrom(pending.Body); err != nil || console.String() != "up\n" {
@@ -70,11 +71,9 @@ func TestAnOwnerThatGoesEndsTheVMAndItsDirectory(t *testing.T) {
 func TestOwnerGoneIsTheReasonTold(t *testing.T) {
 	k := start(t, "echo up; exec sleep 60")
 	k.waitLine("up")
-	answers := make(chan string)
-	go func() { answers <- k.call("GET", "/exit", "", 200) }()
-	k.call("GET", "/", "", 200)
+	exit := k.request("GET", "/exit", "")
 	k.owner.Close()
-	record := parseExit(t, <-answers)
+	record := parseExit(t, textOf(t, exit))
 	wantSignal(t, record, "SIGTERM")
 	if record.Reason != "owner-gone" {
 		t.Fatalf("%+v", record)
