@@ -3,7 +3,7 @@ import { isSmartVMError, SmartVMError } from '../../ts/errors.js';
 import { SocketClient } from '../../ts/firecracker/socket-client.js';
 import { SmartVM } from '../../ts/smartvm.js';
 import { delay } from '../../ts/util/deadline.js';
-import { isAlive, processIdentity } from '../../ts/util/process-identity.js';
+import { isAlive, type ProcessIdentity, processIdentity } from '../../ts/util/process-identity.js';
 import type { MicroVM } from '../../ts/vm/micro-vm.js';
 import { seeded, tapsOf } from '../support/kills.js';
 import { until } from '../support/leftovers.js';
@@ -72,6 +72,17 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
     );
   }
 
+  /** The VMM that is there. While its launcher becomes its keeper, the kernel's list of the children of that may be empty. */
+  async function vmmOf(): Promise<ProcessIdentity> {
+    let vmm: ProcessIdentity | undefined;
+    const isFound = async () => {
+      vmm = await processIdentity((await victimOf('vmm')) ?? Number.NaN);
+      return vmm !== undefined;
+    };
+    await until(isFound, 30_000, 'a VMM to kill');
+    return vmm as ProcessIdentity; // as it was found
+  }
+
   /** Runs something before a call of a VMM's API; the readiness of one, which is asked for again and again, is none. */
   function beforeCall(number: number, act: () => Promise<void>): { calls: () => number } {
     const { request } = SocketClient.prototype;
@@ -92,10 +103,7 @@ describe.skipIf(process.arch !== 'x64').each(VMMS)('a VM on $name', (vmm) => {
     for (let number = 0; ; number++) {
       let tookMs: (() => number) | undefined;
       const { calls } = beforeCall(number, async () => {
-        const victim = await processIdentity((await victimOf('vmm')) ?? Number.NaN);
-        if (!victim) {
-          throw new Error('there is no VMM to kill');
-        }
+        const victim = await vmmOf();
         process.kill(victim.pid, 'SIGKILL');
         tookMs = stopwatch();
         if (waits) {

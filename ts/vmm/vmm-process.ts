@@ -8,7 +8,7 @@ import type { ApiError } from '../firecracker/api-error.js';
 import { SocketClient } from '../firecracker/socket-client.js';
 import { delay, linkSignals, throwIfCanceled, withDeadline } from '../util/deadline.js';
 import { endProcess } from '../util/end-process.js';
-import type { ProcessIdentity } from '../util/process-identity.js';
+import { isAlive, type ProcessIdentity } from '../util/process-identity.js';
 import { adoptKeeper } from './adopted-keeper.js';
 import type { Confinement } from './confinement.js';
 import { describeExit, readExit, type VmmExit } from './exit.js';
@@ -47,6 +47,8 @@ export interface AttachOptions extends Pick<VmmProcessOptions, 'id' | 'socketPat
 }
 
 const EXIT_NEWS_MS = 500;
+/** For the news of a VMM that is known to be dead, from a host that has no time for its keeper. */
+const LATE_NEWS_MS = 5_000;
 
 /** A VMM under its keeper: its API, console, signals and exit. */
 export class VmmProcess {
@@ -251,7 +253,11 @@ export class VmmProcess {
   async explain(error: unknown): Promise<unknown> {
     if (isSmartVMError(error, 'API_UNREACHABLE', 'AGENT_UNREACHABLE')) {
       // A broken socket is often the first sign of an exit, a moment before its parent hears of it.
-      await withDeadline(this.exited, EXIT_NEWS_MS, () => new Error('it lives')).catch(() => undefined);
+      const news = (ms: number) => withDeadline(this.exited, ms, () => new Error('no news')).catch(() => undefined);
+      await news(EXIT_NEWS_MS);
+      if (!(this.#exitError || (await isAlive(this.#keeper.vmm)))) {
+        await news(LATE_NEWS_MS);
+      }
       return this.#exitError ?? error;
     }
     return error;
