@@ -66,12 +66,13 @@ describe.skipIf(process.getuid?.() !== 0)('guests out of a snapshot', { timeout:
     expect(await lab.webs(id, WEB)).toEqual(THROUGH_NAT);
   });
 
-  it('in namespaces keep their addresses, and are told apart by the host', async () => {
+  it('in namespaces keep their addresses, get their names from whoever resumes them, and are told apart by the host', async () => {
     const [inner] = await clone('inner', 'apart');
     expect(await seenBy(inner)).toContain(`${inner.ipv4}/30`);
     expect(await lab.webs('inner', WEB)).toEqual(THROUGH_NAT);
 
-    const [moved] = await clone('moved', 'apart');
+    const [moved] = await clone('moved', 'apart', true);
+    await lab.smartvm('resume', 'moved');
     expect([moved.ipv4, moved.ipv6]).toEqual([inner.ipv4, inner.ipv6]);
     expect(moved.wire).not.toBe(inner.wire);
     expect(await seenBy(moved)).toMatch(/^moved\n/);
@@ -85,6 +86,7 @@ describe.skipIf(process.getuid?.() !== 0)('guests out of a snapshot', { timeout:
   });
 
   it('leave the network of the host as it was', async () => {
+    await lab.smartvm('kill', last.id); // it is detached
     await lab.call('end');
     expect(await lab.traces()).toEqual(before);
   });

@@ -1,4 +1,6 @@
 import { realpathSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { NetworkHost } from '../support/network-host.js';
 
@@ -62,8 +64,82 @@ describe.runIf(isRoot)('faults of networks', { timeout: 600_000 }, () => {
     expect(host.state()).toBe(state);
     await one.call({ call: 'release', id: 'one' });
     await other.attach('two', { network: 'blue' });
-    await expect(one.attach('one')).rejects.toMatchObject({ message: expect.stringContaining("/other's run:") });
+    await expect(one.attach('one')).rejects.toMatchObject({ message: expect.stringContaining("/other's #run:") });
     await other.call({ call: 'release', id: 'two' });
+    expect(host.state()).toBe(before);
+  });
+
+  test('an interface that another runtime directory has left: what holds up nobody, and how the rest is removed', async () => {
+    const program = host.networker();
+    const isRefused = async (words: string) =>
+      await expect(program.attach('one')).rejects.toMatchObject({
+        code: 'NETWORKS_ELSEWHERE',
+        message: expect.stringContaining(words),
+      });
+    for (const directory of [host.scratch.file('gone'), '/%zz', `sha256-${'0'.repeat(64)}`]) {
+      host.leave('svold', directory);
+      await isRefused('ip link delete svold');
+      host.run('ip', 'link', 'delete', 'svold');
+      expect(host.state()).toBe(before);
+    }
+
+    const other = host.networker({}, { runtimeDir: true });
+    await other.attach('two');
+    await other.kill();
+    const quoted = host.scratch.file("other's #run").replace("'", "'\\''");
+    await isRefused(`SMARTVM_RUNTIME_DIR='${quoted}' smartvm prune`);
+    await host.networker({}, { runtimeDir: true }).call({ call: 'prune' });
+    expect(host.state()).toBe(before);
+
+    const withoutRecords = encodeURIComponent(host.scratch.file("other's #run")).replaceAll('%2F', '/');
+    host.leave('svold', withoutRecords);
+    await program.attach('one');
+    await program.call({ call: 'release', id: 'one' });
+    host.run('ip', 'link', 'delete', 'svold');
+    expect(host.state()).toBe(before);
+    host.leave('svbr0', withoutRecords);
+    await expect(program.attach('one')).rejects.toMatchObject({
+      code: 'INTERFACE_TAKEN',
+      message: expect.stringContaining('ip link delete svbr0'),
+    });
+  });
+
+  test('rules that are flushed are made again beside what another runtime directory has left', async () => {
+    const program = host.networker();
+    const one = await program.attach('one');
+    const rules = host.run('nft', 'list', 'ruleset');
+    host.leave('svold', host.scratch.file('gone'));
+    host.run('nft', 'flush', 'ruleset');
+    await program.call({ call: 'inspect', name: 'default' });
+    expect(host.run('nft', 'list', 'ruleset')).toBe(rules);
+    host.run('nft', 'flush', 'ruleset');
+    const two = await program.attach('two');
+    for (const { tapName, mac, ipv4 } of [one, two]) {
+      expect(host.run('nft', 'list', 'ruleset')).toContain(`"${tapName}" . ${mac} . ${ipv4}`);
+    }
+  });
+
+  test('who is refused a network because others came at the same moment has changed no setting', async () => {
+    const folder = host.scratch.file('bin');
+    const ip = pathOf('ip');
+    // When the first links of the network are there, so are those of others.
+    const lines = [
+      `${ip} link show svold >/dev/null 2>&1 || {`,
+      `  ${ip} link add svold type bridge; ${ip} link set svold alias smartvm:svold:${host.scratch.file('gone')}; }`,
+    ];
+    await mkdir(folder);
+    const script = [
+      '#!/bin/sh',
+      `case "$*" in *-batch*) ${ip} "$@" || exit;`,
+      ...lines,
+      `;; *) exec ${ip} "$@";; esac`,
+    ];
+    await writeFile(join(folder, 'ip'), script.join('\n'), { mode: 0o755 });
+    host.run('sysctl', '-qw', 'net.ipv4.ip_forward=0');
+    before = host.state();
+    const program = host.networker({}, { before: folder });
+    await expect(program.attach('one')).rejects.toMatchObject({ code: 'NETWORKS_ELSEWHERE' });
+    host.run('ip', 'link', 'delete', 'svold');
     expect(host.state()).toBe(before);
   });
 

@@ -25,6 +25,7 @@ describe.skipIf(process.getuid?.() !== 0)('guests for whom their VMM speaks', { 
 
   it("reach nothing where their egress is 'none'", async () => {
     await lab.call('launch', { id: 'closed', startTimeoutMs: 300_000, network: 'user', egress: 'none' });
+    expect(await lab.webs('open', WEB)).toEqual(THROUGH_NAT); // which is as slow
     const said = await lab.silence('closed', [WEB.ipv4, WEB.ipv6, METADATA, '10.0.2.2']);
     expect(said.join()).not.toContain('hello');
     expect(await lab.sh('closed', 'ip -o addr show dev eth0')).toContain(' 10.0.2.15/24 ');

@@ -62,8 +62,10 @@ get() {
 }
 for from in "$@"; do exec {fd}< <(get \${from/,/ }); fds+=($fd); done
 for fd in \${fds[@]}; do cat <&$fd; done`;
-/** In seconds: what a busy machine may take, and what is long enough for one from which nothing is to be heard. */
-const [PATIENCE, SILENCE] = [60, 2];
+/** In seconds: what a busy machine may take. */
+const PATIENCE = 60;
+/** Nothing is to be heard for at least so many seconds, and for so many times what an answer took before. */
+const SILENCE = { seconds: 2, times: 4 };
 
 /** A host with an internet behind it and a client beside it, each a network namespace; the VMs are Debian's, on smartvm-qemu. */
 export class GuestLab implements AsyncDisposable {
@@ -71,6 +73,8 @@ export class GuestLab implements AsyncDisposable {
   readonly #name = `svg${process.pid}`;
   readonly #children: ChildProcess[] = [];
   #program: ChildProcess | undefined;
+  /** What guests have taken to get the last answers, in seconds. */
+  #roundTrip: number | undefined;
 
   private constructor(scratch: ScratchDirectory) {
     this.#scratch = scratch;
@@ -114,8 +118,13 @@ export class GuestLab implements AsyncDisposable {
    * @param asked with the seconds that each has
    */
   async ask(id: string, asked: readonly (readonly [address: string, seconds: number])[], port = 80): Promise<string[]> {
-    const said = await this.sh(id, GET, String(port), ...asked.map((one) => one.join(',')));
-    return said.replaceAll('::ffff:', '').split('\n');
+    const began = performance.now();
+    const text = await this.sh(id, GET, String(port), ...asked.map((one) => one.join(',')));
+    const said = text.replaceAll('::ffff:', '').split('\n');
+    if (said.every((one) => one.startsWith('hello'))) {
+      this.#roundTrip = (performance.now() - began) / 1000;
+    }
+    return said;
   }
 
   /** {@link ask} of an address that is to answer. */
@@ -129,10 +138,18 @@ export class GuestLab implements AsyncDisposable {
     return await this.ask(id, asked, port);
   }
 
-  /** {@link ask} of addresses of which nothing is to be heard, and of others, which are to answer. */
+  /**
+   * {@link ask} of addresses of which nothing is to be heard, and of others, which are to answer. How long a guest takes that does hear
+   * something is to be known: others have answered to what was asked before.
+   */
   async silence(id: string, silent: readonly string[], others: readonly string[] = [], port = 80): Promise<string[]> {
     const asked = (addresses: readonly string[], seconds: number) => addresses.map((one) => [one, seconds] as const);
-    return await this.ask(id, [...asked(silent, SILENCE), ...asked(others, PATIENCE)], port);
+    const known = silent.length === 0 ? 0 : this.#roundTrip;
+    if (known === undefined) {
+      throw new Error('nobody knows how long an answer takes: ask who answers first');
+    }
+    const seconds = Math.min(PATIENCE, Math.max(SILENCE.seconds, Math.ceil(SILENCE.times * known)));
+    return await this.ask(id, [...asked(silent, seconds), ...asked(others, PATIENCE)], port);
   }
 
   /** Frames dropped at a TAP, by why. */

@@ -48,6 +48,12 @@ export class NetworkHost implements AsyncDisposable {
     await until(async () => pids().every((pid) => own.includes(Number(pid))), 15_000, 'the end of all tools');
   }
 
+  /** An interface as SmartVM leaves it, whose alias says that it is of programs that keep what they know there. */
+  leave(name: string, directory: string): void {
+    this.run('ip', 'link', 'add', name, 'type', 'bridge');
+    this.run('ip', 'link', 'set', name, 'alias', `smartvm:${name}:${directory}`);
+  }
+
   /** Names of the leases that VMs have of its networks. */
   async leases(): Promise<string[]> {
     return (await readdir(this.scratch.file('run', '.leases', 'network'))).filter((name) => name !== '.lock');
@@ -88,6 +94,8 @@ interface Lack {
   readonly tool?: string;
   /** The runtime directory of the others: it has one of its own. */
   readonly runtimeDir?: true;
+  /** The host's tools as they are: programs of this folder come before them. */
+  readonly before?: string;
 }
 
 /** A program that has places in networks. */
@@ -97,7 +105,7 @@ export class Networker {
   readonly #waiting = new Map<number, (answer: NetworkerAnswer) => void>();
   #serial = 0;
 
-  constructor(host: NetworkHost, order: Partial<NetworkerOrder>, { capability, tool, runtimeDir }: Lack) {
+  constructor(host: NetworkHost, order: Partial<NetworkerOrder>, { capability, tool, runtimeDir, before }: Lack) {
     const whole = { dataDir: host.scratch.file('data'), bridge: 'svbr0', ipv4: '172.30.0.0/24', ...order };
     const hide = 'mount --bind /dev/null "$0"; exec "$@"';
     const without = [
@@ -108,7 +116,11 @@ export class Networker {
       cwd: PACKAGE_ROOT,
       execPath: 'ip',
       execArgv: ['netns', 'exec', host.name, ...without, process.execPath],
-      env: { ...process.env, SMARTVM_RUNTIME_DIR: host.scratch.file(runtimeDir ? "other's run" : 'run') },
+      env: {
+        ...process.env,
+        PATH: [before, process.env.PATH].filter(Boolean).join(':'),
+        SMARTVM_RUNTIME_DIR: host.scratch.file(runtimeDir ? "other's #run" : 'run'),
+      },
     });
     this.#child.on('message', ({ serial, ...answer }: NetworkerAnswer & { serial: number }) => {
       this.#waiting.get(serial)?.(answer as NetworkerAnswer);

@@ -1,5 +1,6 @@
 import type { Stats } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { shellWord } from '../util/shell-word.js';
 import type { Host } from './host.js';
 
 /** Something on the way to a path that lets others put something else in its place. */
@@ -82,7 +83,7 @@ export function ownerFaults(host: Host, path: string, stat: Stats, kind: 'direct
   if (stat.uid === 0 || stat.uid === host.uid) {
     return [];
   }
-  const chown = `chown${kind === 'link' ? ' -h' : ''} ${host.uid} ${quoted(path)}`;
+  const chown = `chown${kind === 'link' ? ' -h' : ''} ${host.uid} ${shellWord(path)}`;
   const remedy = `use another path, or, where it is nobody else's: ${chown}`;
   return [{ verdict: 'fail', path, problem: `the ${kind} ${path} belongs to uid ${stat.uid}`, remedy }];
 }
@@ -96,11 +97,11 @@ export function modeFaults(host: Host, path: string, stat: Stats): PathFault[] {
   const mode = (stat.mode & 0o7777).toString(8).padStart(4, '0');
   if (stat.mode & OTHERS_WRITE) {
     const problem = `every user can write to the ${kind} ${path} (mode ${mode})`;
-    return [{ verdict: 'fail', path, problem, remedy: `chmod o-w ${quoted(path)}` }];
+    return [{ verdict: 'fail', path, problem, remedy: `chmod o-w ${shellWord(path)}` }];
   }
   if (stat.mode & GROUP_WRITE && stat.gid !== 0 && stat.gid !== host.gid) {
     const problem = `the group ${stat.gid} can write to the ${kind} ${path} (mode ${mode})`;
-    return [{ verdict: 'warn', path, problem, remedy: `chmod g-w ${quoted(path)}` }];
+    return [{ verdict: 'warn', path, problem, remedy: `chmod g-w ${shellWord(path)}` }];
   }
   return [];
 }
@@ -109,13 +110,8 @@ function lookFaults(path: string, error: NodeJS.ErrnoException): PathFault[] {
   if (error.code === 'ENOENT') {
     return [];
   }
-  const remedy = `run this as a user who may enter ${quoted(dirname(path))}`;
+  const remedy = `run this as a user who may enter ${shellWord(dirname(path))}`;
   return [{ verdict: 'warn', path, problem: `${path} cannot be looked at (${error.code})`, remedy }];
-}
-
-/** A path as a shell takes it for one word. */
-export function quoted(path: string): string {
-  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 function partsOf(path: string): string[] {

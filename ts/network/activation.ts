@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
 import type { NetworkDefinition } from '../config/network.js';
 import { SmartVMError } from '../errors.js';
+import { shellWord } from '../util/shell-word.js';
 import { conflictOf, overlapError } from './definition-store.js';
 import { readActive, readAttachments, writeActive } from './host-state.js';
 import { MODES } from './modes/modes.js';
-import { otherRuntimeDir, ownerOf } from './plumbing/alias.js';
+import { type ForeignLink, foreignLink, linkElsewhere, ownerOf } from './plumbing/alias.js';
 import { enableForwarding } from './plumbing/sysctls.js';
 
 /**
@@ -33,14 +34,21 @@ export async function activate(definition: NetworkDefinition): Promise<'new' | '
   }
   if (!same) {
     await writeActive(definition);
-  }
-  if (ownsBridge) {
-    await enableForwarding({ ipv6: definition.ipv6 !== undefined, via: definition.via });
-  }
-  if (same === undefined) {
     return 'new';
   }
+  await letForward(definition);
   return ownsBridge && ownerOf(definition.bridge) === 'absent' && (await hasPorts(definition)) ? 'damaged' : 'up';
+}
+
+/**
+ * Lets the host forward what guests of a network send. For a new one it is to be known that it stays: who is refused one changes no
+ * settings, which those who have networks may not restore.
+ * @throws SmartVMError NETWORK_FAILED, FILE_WRITE_FAILED
+ */
+export async function letForward({ mode, ipv6, via }: NetworkDefinition): Promise<void> {
+  if (MODES[mode].ownsBridge) {
+    await enableForwarding({ ipv6: ipv6 !== undefined, via });
+  }
 }
 
 /**
@@ -48,14 +56,19 @@ export async function activate(definition: NetworkDefinition): Promise<'new' | '
  * @throws SmartVMError NETWORKS_ELSEWHERE
  */
 export function assertAlone(): void {
-  const other = otherRuntimeDir();
-  if (other !== undefined) {
-    throw new SmartVMError(
-      'NETWORKS_ELSEWHERE',
-      `the networks of this host are kept in ${other}: set SMARTVM_RUNTIME_DIR to that (\`runtimeDir\` may differ), stop those VMs, or go to a network namespace`,
-      { details: { runtimeDir: other } },
-    );
+  const link = linkElsewhere();
+  if (link !== undefined) {
+    const { name, runtimeDir } = link;
+    throw new SmartVMError('NETWORKS_ELSEWHERE', whoseNetworks(link), { details: { interface: name, runtimeDir } });
   }
+}
+
+function whoseNetworks({ name, runtimeDir }: ForeignLink): string {
+  if (runtimeDir !== undefined && existsSync(runtimeDir)) {
+    return `the networks of this host are kept in ${runtimeDir}: set SMARTVM_RUNTIME_DIR to that (\`runtimeDir\` may differ), stop those VMs, or go to a network namespace; where ${name} is left of VMs that are dead, this removes it: SMARTVM_RUNTIME_DIR=${shellWord(runtimeDir)} smartvm prune`;
+  }
+  const where = runtimeDir === undefined ? 'a directory that it does not name' : `${runtimeDir}, which is not there`;
+  return `the networks of this host, the interface ${name} among them, are kept in ${where}: go to a network namespace, or, where no VM is behind it any more, remove it: ip link delete ${name}`;
 }
 
 /** Whether interfaces of VMs are there, which are made behind the bridge. */
@@ -77,9 +90,14 @@ function assertBridge({ name, bridge }: NetworkDefinition): void {
 /** @throws SmartVMError INTERFACE_TAKEN, SUBNET_OVERLAPS */
 function assertFree({ name, bridge, ipv4, ipv6, via }: NetworkDefinition, active: readonly NetworkDefinition[]): void {
   if (ownerOf(bridge) === 'stranger') {
+    const left = foreignLink(bridge);
+    const what =
+      left === undefined
+        ? "that is not SmartVM's: name another"
+        : `that programs with another SMARTVM_RUNTIME_DIR (${left.runtimeDir ?? 'it does not say which'}) have made: where no VM is behind it, remove it (ip link delete ${bridge})`;
     throw new SmartVMError(
       'INTERFACE_TAKEN',
-      `the network ${name} would make the bridge ${bridge}, and there is an interface of that name that is not SmartVM's: name another`,
+      `the network ${name} would make the bridge ${bridge}, and there is an interface of that name ${what}`,
       { details: { name, bridge } },
     );
   }

@@ -1,6 +1,6 @@
 import type { NetworkDefinition } from '../config/network.js';
 import { SmartVMError } from '../errors.js';
-import { activate, assertAlone } from './activation.js';
+import { activate, assertAlone, letForward } from './activation.js';
 import { whileFabricUnlocked, withFabricLock } from './fabric-lock.js';
 import {
   type AttachmentRecord,
@@ -14,7 +14,7 @@ import {
 } from './host-state.js';
 import { mtuOf } from './modes/bridged.js';
 import { MODES } from './modes/modes.js';
-import { otherRuntimeDir, ownerOf } from './plumbing/alias.js';
+import { linkElsewhere, ownerOf } from './plumbing/alias.js';
 import { assertCanPlumb, runIp } from './plumbing/ip.js';
 import { bridgeUp, linkDown } from './plumbing/lines.js';
 import { removeNft, tryNft } from './plumbing/nft.js';
@@ -44,6 +44,7 @@ export async function bringUp(record: AttachmentRecord, signal?: AbortSignal): P
   if (standing === 'new') {
     await makeLinks(record, signal);
     assertAlone(); // others, who came at the same moment, see these links as we see theirs
+    await letForward(definition);
   }
   const rules = [...networkElements(policyNetwork(definition)), ...elementsOf(record)];
   // All of them: what one still makes would come after the undoing.
@@ -148,7 +149,7 @@ export async function deactivate(definition: NetworkDefinition): Promise<void> {
     const lines = MODES[definition.mode].ownsBridge ? linkDown(definition.bridge) : [];
     await (lines.length > 0 ? runIp(lines, { force: true }) : undefined);
     // Where others were here first, the rest is theirs.
-    await (otherRuntimeDir() === undefined ? withdraw(definition) : undefined);
+    await (linkElsewhere() === undefined ? withdraw(definition) : undefined);
     await forgetActive(definition.name);
   });
 }

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { defaultRuntimeDir } from '../config/directories.js';
@@ -34,8 +34,7 @@ const LIVE = '.json';
 const GOING = '.going';
 
 /** Where programs of this host keep what they know of its networks: by default the same for all, wherever they have their VMs. */
-export function hostFolders() {
-  const root = defaultRuntimeDir();
+export function hostFolders(root: string = defaultRuntimeDir()) {
   const networks = join(root, '.networks');
   return {
     leases: join(root, '.leases', 'network'),
@@ -93,6 +92,20 @@ export async function readActive(): Promise<NetworkDefinition[]> {
   const { active } = hostFolders();
   const files = (await listed(active)).filter((file) => file.endsWith(LIVE)).toSorted();
   return files.flatMap((file) => readJson<NetworkDefinition>(join(active, file)) ?? []);
+}
+
+/** Whether programs that keep what they know in `root` may have networks up: what they make is on record before. */
+export function mayHaveNetworks(root: string): boolean {
+  const { attachments, active } = hostFolders(root);
+  const isRecord = (file: string) => file.endsWith(LIVE) || file.endsWith(GOING);
+  const hasRecords = (folder: string) => {
+    try {
+      return readdirSync(folder).some(isRecord);
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code !== 'ENOENT';
+    }
+  };
+  return !existsSync(root) || hasRecords(attachments) || hasRecords(active); // without it, nobody can tell
 }
 
 export async function writeActive(definition: NetworkDefinition): Promise<void> {

@@ -4,7 +4,7 @@ import { assertAlone } from './activation.js';
 import { withFabricLock } from './fabric-lock.js';
 import { type AttachmentRecord, readActive, readAttachments, writeAttachment } from './host-state.js';
 import { MODES } from './modes/modes.js';
-import { otherRuntimeDir } from './plumbing/alias.js';
+import { linkElsewhere } from './plumbing/alias.js';
 import { listNft, rebuildNft, tryNft } from './plumbing/nft.js';
 import { countersOf, type NetworkCounters } from './policy/counters.js';
 import type { NftCommand } from './policy/nft.js';
@@ -18,12 +18,20 @@ import {
 } from './policy/ruleset.js';
 import { reconcile } from './policy/sweep.js';
 
-/** Runs commands in one transaction; where the tables are not as they should be, all that is known of the host's VMs is put in. */
+/**
+ * Runs commands in one transaction; where the tables are not as they should be, all that is known of the host's VMs is put in, unless
+ * that may take away what others have in them.
+ * @throws SmartVMError NETWORK_FAILED, NETWORKS_ELSEWHERE, NET_ADMIN_MISSING, TOOL_MISSING, CANCELED
+ */
 export async function putRules(commands: readonly NftCommand[], signal?: AbortSignal): Promise<void> {
   if ((await tryNft(commands, signal)) !== 'done') {
     await withFabricLock(async () => {
       // Of several that find it so, the first puts in what it knows of all.
-      if ((await tryNft(commands, signal)) !== 'done') {
+      const outcome = await tryNft(commands, signal);
+      if (outcome === 'conflict') {
+        assertAlone();
+      }
+      if (outcome !== 'done') {
         await rebuildRules(signal);
       }
     }, signal);
@@ -31,11 +39,11 @@ export async function putRules(commands: readonly NftCommand[], signal?: AbortSi
 }
 
 /**
- * Makes the tables hold what the records say and nothing else. By who has the lock.
- * @throws SmartVMError NETWORK_FAILED, NETWORKS_ELSEWHERE, NET_ADMIN_MISSING, TOOL_MISSING, CANCELED
+ * Makes the tables hold what the records say and nothing else, whatever others have left on the host: guests that run are to be held
+ * back. By who has the lock, and a network that is up.
+ * @throws SmartVMError NETWORK_FAILED, NET_ADMIN_MISSING, TOOL_MISSING, CANCELED
  */
 export async function rebuildRules(signal?: AbortSignal): Promise<void> {
-  assertAlone();
   const listings = await listNft(signal);
   const [networks, records] = [await readActive(), await readAttachments()];
   const wires = records.map(({ wire, definition, egress, ports }) => ({
@@ -89,7 +97,7 @@ export async function withdrawRules(record: AttachmentRecord): Promise<void> {
   const outcome = isAlone
     ? await withFabricLock(async () => await withdraw(await unusedPolicy(record)))
     : await withdraw([]);
-  if (outcome === 'conflict' && otherRuntimeDir() === undefined) {
+  if (outcome === 'conflict' && linkElsewhere() === undefined) {
     await withFabricLock(rebuildRules); // the record is out of date: whoever changed it was killed over it
   }
 }

@@ -1,6 +1,4 @@
-import type { NetworkAttachment } from '../config/network.js';
 import { SmartVMError } from '../errors.js';
-import type { Guest } from '../guest/types.js';
 import { withDeadline } from '../util/deadline.js';
 import type { BootContext } from './boot-context.js';
 import { GuestLink, type GuestLinkOptions } from './guest-link.js';
@@ -20,7 +18,7 @@ export function linkTo(
 
 /**
  * Gives a guest that came out of a snapshot paused its own addresses when it runs: it has its twin's until then. Who attached to it
- * cannot know whether another has done so already, and looks.
+ * cannot know whether another has done so already, for inside of their namespaces twins have the same addresses: twice changes nothing.
  */
 function renumbering({ id, restore, connection, attach }: BootContext): GuestLinkOptions['onResume'] {
   const own = restore?.resume === false ? connection?.attachments : undefined;
@@ -35,24 +33,17 @@ function renumbering({ id, restore, connection, attach }: BootContext): GuestLin
     }
     const tell = async () => {
       const guest = await reached();
-      if (own || !(await hasAll(guest, attachments))) {
-        await guest.renumber(id, attachments);
-      }
+      await guest.renumber(id, attachments);
     };
     await withDeadline(tell(), TIMEOUT_MS, () => unheard(id));
     isTold = true;
   };
 }
 
-async function hasAll(guest: Guest, attachments: readonly NetworkAttachment[]): Promise<boolean> {
-  const macs = (await guest.network()).map(({ mac }) => mac.toLowerCase());
-  return attachments.every(({ mac }) => macs.includes(mac));
-}
-
 function unheard(id: string): SmartVMError {
   return new SmartVMError(
     'GUEST_NETWORK_FAILED',
-    `VM ${id} runs, and its agent does not answer: it has the addresses of the VM of its snapshot still, from which nothing of it passes`,
+    `VM ${id} runs, and its agent does not answer: it may still have the addresses of the VM of its snapshot, from which nothing of it passes`,
     { details: { id } },
   );
 }

@@ -106,7 +106,9 @@ const attach = async (host: PlantedHost, ...links: string[]) => {
   await host.plant('/run/smartvm/.networks/attachments/sv1.json', JSON.stringify(record));
   await Promise.all(links.map((link) => host.directory(`/sys/class/net/${link}`, 0o755)));
 };
-const ports = (...elem: string[]) => ruleset({ set: { family: 'bridge', table: 'smartvm', name: 'ports', elem } });
+const portSet = (elem: string[]) => ({ set: { family: 'bridge', table: 'smartvm', name: 'ports', elem } });
+const withPorts = (...elem: string[]) => listing(portSet(elem));
+const ports = (...elem: string[]) => ruleset(portSet(elem));
 
 const FAULTS_OF_ROOT: Fault[] = [
   {
@@ -141,6 +143,39 @@ const FAULTS_OF_ROOT: Fault[] = [
     verdict: 'warn',
     detail: /interfaces of web: they are cut off/,
     remedy: /start these VMs anew/,
+  },
+  {
+    what: 'an nft that gives no answer',
+    id: 'network-rules',
+    plant: async (host) => {
+      await attach(host, 'sv1', 'svb1');
+      await host.program('nft', 'case "$*" in *ports*) echo "Device or resource busy" >&2; exit 1; esac');
+    },
+    verdict: 'info',
+    detail: /not to be learnt: .*Device or resource busy/,
+  },
+  {
+    what: 'a VM whose start is not through',
+    id: 'network-rules',
+    plant: async (host) => {
+      await attach(host, 'svb1');
+      const link = host.at('/sys/class/net/sv1');
+      const later = `[ -e ${link} ] && echo '${withPorts('sv1')}' || { echo '${withPorts()}'; mkdir ${link}; }`;
+      await host.program('nft', `case "$*" in *ports*) ${later};; esac`);
+    },
+    verdict: 'ok',
+    detail: /in place for web/,
+  },
+  {
+    what: 'a VM that has ended meanwhile',
+    id: 'network-rules',
+    plant: async (host) => {
+      await attach(host, 'svb1');
+      const record = host.at('/run/smartvm/.networks/attachments/sv1.json');
+      await host.program('nft', `case "$*" in *ports*) echo '${withPorts()}'; rm -f ${record};; esac`);
+    },
+    verdict: 'ok',
+    detail: /in place for web/,
   },
   {
     what: 'rules in place',

@@ -9,6 +9,7 @@ import { reportNotice } from '../report.js';
 /** Of a host, a user or a VMM that has no networks for VMs. When a launch fails with one of them, nothing of the VM has run. */
 const NO_NETWORKS: readonly string[] = [
   'INTERFACE_TAKEN',
+  'NETWORKS_ELSEWHERE',
   'NETWORK_FAILED',
   'NETWORK_UNSUPPORTED',
   'NET_ADMIN_MISSING',

@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path';
 import { type GuestAccess, readGuestAccess } from '../../guest/access.js';
 import { writeFileAtomic } from '../../util/atomic-file.js';
 import { PACKAGE_ROOT } from '../../util/package-root.js';
+import { shellWord } from '../../util/shell-word.js';
 import { refuseWithoutAgent } from '../../vm/without-agent.js';
 import { findLivingVm } from '../vms/attached.js';
 import type { ListedVm } from '../vms/list.js';
@@ -27,7 +28,7 @@ export async function sshConfig(reference: string, host: string = reference): Pr
   await writeFileAtomic(key, keys.clientKey);
   await writeFileAtomic(knownHosts, `${alias} ssh-ed25519 ${keys.hostPublicKey}\n`);
   const proxy = [process.execPath, join(PACKAGE_ROOT, 'bin/smartvm'), 'ssh-proxy', vm.id];
-  const command = ['env', `SMARTVM_RUNTIME_DIR=${resolve(runtimeDir, '..')}`, ...proxy].map(shellWord).join(' ');
+  const command = ['env', `SMARTVM_RUNTIME_DIR=${resolve(runtimeDir, '..')}`, ...proxy].map(sshShellWord).join(' ');
   const settings = [
     `HostName ${alias}`,
     'User root',
@@ -49,7 +50,6 @@ function quoted(word: string): string {
 }
 
 /** A word of a shell's command line, in which ssh looks for tokens first. */
-function shellWord(word: string): string {
-  const plain = word.replaceAll('%', '%%');
-  return /^[\w@%+=:,./-]+$/.test(plain) ? plain : `'${plain.replaceAll("'", "'\\''")}'`;
+function sshShellWord(word: string): string {
+  return shellWord(word.replaceAll('%', '%%'));
 }

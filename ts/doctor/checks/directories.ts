@@ -2,10 +2,11 @@ import type { Stats } from 'node:fs';
 import { resolve } from 'node:path';
 import { programPath } from '../../config/programs.js';
 import { PACKAGE_ROOT } from '../../util/package-root.js';
+import { shellWord } from '../../util/shell-word.js';
 import { MAX_SOCKET_PATH_BYTES } from '../../util/socket-path.js';
 import { type Check, fail, info, ok, type Result, warn } from '../finding.js';
 import type { Host } from '../host.js';
-import { modeFaults, ownerFaults, type PathFault, quoted, walkTo } from '../path-walk.js';
+import { modeFaults, ownerFaults, type PathFault, walkTo } from '../path-walk.js';
 import { programsOf } from '../programs.js';
 
 const MIB = 1024 * 1024;
@@ -86,14 +87,14 @@ async function leafResult(host: Host, path: string, stat: Stats): Promise<Result
   const mode = (stat.mode & 0o7777).toString(8).padStart(4, '0');
   if (!stat.isDirectory()) {
     const what = stat.isSymbolicLink() ? 'a link, which is not followed' : 'not a directory';
-    return fail(`${path} is ${what}`, `name the directory itself, or remove it: rm ${quoted(path)}`);
+    return fail(`${path} is ${what}`, `name the directory itself, or remove it: rm ${shellWord(path)}`);
   }
   if (stat.uid !== host.uid) {
-    return fail(`${path} belongs to uid ${stat.uid}, not to uid ${host.uid}`, `chown ${host.uid} ${quoted(path)}`);
+    return fail(`${path} belongs to uid ${stat.uid}, not to uid ${host.uid}`, `chown ${host.uid} ${shellWord(path)}`);
   }
   const [fault] = modeFaults(host, path, stat);
   if (fault !== undefined || stat.mode & 0o002) {
-    return fail(`others can write to ${path} (mode ${mode})`, `chmod 700 ${quoted(path)}`);
+    return fail(`others can write to ${path} (mode ${mode})`, `chmod 700 ${shellWord(path)}`);
   }
   const code = await host.writeProblem(path);
   if (code !== undefined) {
@@ -102,13 +103,13 @@ async function leafResult(host: Host, path: string, stat: Stats): Promise<Result
   return stat.mode & 0o077
     ? info(
         `${path} is open to others (mode ${mode}); SmartVM closes it when it next runs a VM`,
-        `chmod 700 ${quoted(path)}`,
+        `chmod 700 ${shellWord(path)}`,
       )
     : ok(`${path}, mode ${mode}; no one else can replace it`);
 }
 
 const makeIt = (host: Host, path: string) =>
-  host.isRoot ? `install -d -m 700 ${quoted(path)}` : `as root: install -d -m 700 -o ${host.uid} ${quoted(path)}`;
+  host.isRoot ? `install -d -m 700 ${shellWord(path)}` : `as root: install -d -m 700 -o ${host.uid} ${shellWord(path)}`;
 
 async function checkSpace(host: Host, which: Which): Promise<Result> {
   const { least, enough, what } = NEEDS[which];

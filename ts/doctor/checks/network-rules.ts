@@ -1,11 +1,13 @@
 import { join } from 'node:path';
 import { defaultRuntimeDir } from '../../config/directories.js';
 import { isRecord } from '../../config/validation/checks.js';
+import { isSmartVMError } from '../../errors.js';
+import { delay } from '../../util/deadline.js';
 import { run } from '../../util/run.js';
 import { parseSafeJson } from '../../util/safe-json.js';
 import { type Check, fail, info, ok, type Result, warn } from '../finding.js';
 import type { Host } from '../host.js';
-import { nftOf } from './network.js';
+import { messageOf, nftOf } from './network.js';
 
 export const NETWORK_RULES: Check = {
   id: 'network-rules',
@@ -24,25 +26,63 @@ interface Wire {
   readonly port: string;
 }
 
+const KINDS = ['unguarded', 'apart', 'gone'] as const;
+
+interface Fault {
+  readonly kind: (typeof KINDS)[number];
+  readonly wire: Wire;
+}
+
 async function checkRules(host: Host): Promise<Result | readonly Result[]> {
   const wires = await wiresOf(host);
   if (wires.length === 0) {
     return ok('no VM has an interface in a network of this host');
   }
-  const guarded = host.isRoot ? await portsWithRules(host) : undefined;
-  if (guarded === undefined) {
+  const nft = host.isRoot ? await nftOf(host) : undefined;
+  if (nft === undefined) {
     return info('whether the rules of VMs are in place is to be learnt by root alone, with nft');
   }
+  try {
+    const faults = await lastingFaults(host, nft, wires);
+    return faults.length > 0 ? findingsOf(faults) : ok(`in place for ${idsOf(wires)}`);
+  } catch (error) {
+    return info(`whether the rules of VMs are in place is not to be learnt: ${messageOf(error)}`);
+  }
+}
+
+/** VMs come and go while this looks: something is wrong where it is found twice. */
+async function lastingFaults(host: Host, nft: string, wires: readonly Wire[]): Promise<Fault[]> {
+  const first = await faultsOf(host, nft, wires);
+  if (first.length === 0) {
+    return [];
+  }
+  await delay(SECOND_LOOK_MS);
+  const second = (await faultsOf(host, nft, await wiresOf(host))).map((fault) => JSON.stringify(fault));
+  return first.filter((fault) => second.includes(JSON.stringify(fault)));
+}
+
+async function faultsOf(host: Host, nft: string, wires: readonly Wire[]): Promise<Fault[]> {
+  const guarded = await portsWithRules(host, nft);
   const links = await host.list('/sys/class/net');
-  const isThere = ({ port }: Wire) => links.includes(port);
+  return wires.flatMap((wire) => {
+    const isThere = links.includes(wire.port);
+    const is: Readonly<Record<Fault['kind'], boolean>> = {
+      unguarded: isThere && !guarded.has(wire.port),
+      apart: isThere && !links.includes(wire.bridge),
+      gone: !isThere,
+    };
+    return KINDS.filter((kind) => is[kind]).map((kind) => ({ kind, wire }));
+  });
+}
+
+function findingsOf(faults: readonly Fault[]): Result[] {
+  const wiresWith = (wanted: Fault['kind']) => faults.filter(({ kind }) => kind === wanted).map(({ wire }) => wire);
   const repair = (of: readonly Wire[]) =>
     [...new Set(of.map(({ network }) => `smartvm network inspect ${network}`))].join('; ');
-  const open = wires.filter((wire) => isThere(wire) && !guarded.has(wire.port));
-  const apart = wires.filter((wire) => isThere(wire) && !links.includes(wire.bridge));
-  const gone = wires.filter((wire) => !isThere(wire));
-  const found = [
-    ...(open.length > 0
-      ? [fail(`somebody has removed the rules of ${idsOf(open)}: nothing holds these back`, repair(open))]
+  const [unguarded, apart, gone] = [wiresWith('unguarded'), wiresWith('apart'), wiresWith('gone')];
+  return [
+    ...(unguarded.length > 0
+      ? [fail(`somebody has removed the rules of ${idsOf(unguarded)}: nothing holds these back`, repair(unguarded))]
       : []),
     ...(apart.length > 0
       ? [warn(`somebody has removed the bridge of ${idsOf(apart)}: they reach nothing`, repair(apart))]
@@ -51,7 +91,6 @@ async function checkRules(host: Host): Promise<Result | readonly Result[]> {
       ? [warn(`somebody has removed interfaces of ${idsOf(gone)}: they are cut off`, 'start these VMs anew')]
       : []),
   ];
-  return found.length > 0 ? found : ok(`in place for ${idsOf(wires)}`);
 }
 
 const idsOf = (wires: readonly Wire[]) => [...new Set(wires.map(({ vm }) => vm))].toSorted().join(', ');
@@ -76,20 +115,21 @@ function wireOf(text: string): Wire | undefined {
   return undefined;
 }
 
-/** Ports of bridges whose frames are checked; undefined where there is no nft to ask. */
-async function portsWithRules(host: Host): Promise<ReadonlySet<string> | undefined> {
-  const nft = await nftOf(host);
-  if (nft === undefined) {
-    return undefined;
-  }
+/** Ports of bridges whose frames are checked. @throws SmartVMError TOOL_FAILED, TOOL_MISSING, CANCELED */
+async function portsWithRules(host: Host, nft: string): Promise<ReadonlySet<string>> {
+  const args = ['-j', 'list', 'set', 'bridge', 'smartvm', 'ports'];
   try {
-    const args = ['-j', 'list', 'set', 'bridge', 'smartvm', 'ports'];
     const listing = (await run(host.at(nft), args, { signal: AbortSignal.timeout(NFT_TIMEOUT_MS) })).toString();
     const { nftables } = JSON.parse(listing) as { nftables: { set?: { elem?: string[] } }[] };
     return new Set(nftables.flatMap(({ set }) => set?.elem ?? []));
-  } catch {
-    return new Set(); // there is no such table
+  } catch (error) {
+    if (isSmartVMError(error, 'TOOL_FAILED') && error.message.includes('No such file or directory')) {
+      return new Set(); // there is no such table
+    }
+    throw error;
   }
 }
 
 const NFT_TIMEOUT_MS = 5_000;
+/** What an interface takes, on a busy host, to be there whole, from when it is on record. */
+const SECOND_LOOK_MS = 500;

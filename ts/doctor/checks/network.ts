@@ -219,6 +219,6 @@ async function find(host: Host, tool: string): Promise<string | undefined> {
   return (await host.which(tool)) ?? ((await host.isExecutable(`/usr/sbin/${tool}`)) ? `/usr/sbin/${tool}` : undefined);
 }
 
-function messageOf(error: unknown): string {
+export function messageOf(error: unknown): string {
   return isSmartVMError(error) ? error.message : String(error);
 }

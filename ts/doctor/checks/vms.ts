@@ -1,6 +1,6 @@
+import { shellWord } from '../../util/shell-word.js';
 import { type Check, fail, info, ok, type Result, warn } from '../finding.js';
 import type { Host } from '../host.js';
-import { quoted } from '../path-walk.js';
 import type { VmProcess } from '../processes.js';
 import { type RunningVm, vmsOf } from '../running-vms.js';
 import { limitProblems } from '../vm-limits.js';
@@ -70,7 +70,7 @@ async function checkVms(host: Host): Promise<Result[]> {
   const results = silent.map((vm) => ({
     ...warn(
       'its keeper does not answer',
-      `look at ${quoted(`${host.runtimeDir}/${vm}`)}; to end the VM, kill its smartvm-keeper`,
+      `look at ${shellWord(`${host.runtimeDir}/${vm}`)}; to end the VM, kill its smartvm-keeper`,
     ),
     vm,
   }));

@@ -48,6 +48,7 @@ describe('the network of a VM that says nothing of networks', () => {
   it.each([
     new SmartVMError('NET_ADMIN_MISSING', 'no right'),
     new SmartVMError('TOOL_MISSING', 'nft is not installed', { details: { tool: 'nft' } }),
+    new SmartVMError('NETWORKS_ELSEWHERE', 'they are kept in another directory'),
     new SmartVMError('SUBNET_OVERLAPS', 'a route is in the way'),
   ])('is none on a host that has none for it, and a line says why: $code', async (failure) => {
     expect(await launchInNetwork(host(failure), { id: 'a' })).toBe(VM);
