@@ -10,6 +10,14 @@ import (
 	"smartvm.dev/go/internal/reaper"
 )
 
+// One for all tests: it waits for every child of the test binary.
+var children = reaper.New()
+
+func TestMain(m *testing.M) {
+	go children.Run()
+	os.Exit(m.Run())
+}
+
 func TestReadinessIsALineOfItsOwn(t *testing.T) {
 	for note, want := range map[string]bool{
 		"READY=1":                        true,
@@ -112,11 +120,10 @@ func TestWhatIsStartedIsNotSheltered(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.WriteFile("/proc/self/oom_score_adj", before, 0)
-	children := reaper.New()
-	go children.Run()
 	if err := Shelter(children); err != nil {
 		t.Skip("lowering the score takes CAP_SYS_RESOURCE: ", err)
 	}
+	defer children.Around(nil)
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
