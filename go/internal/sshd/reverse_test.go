@@ -85,8 +85,8 @@ func TestHoldsConnectionsBeyondTheMost(t *testing.T) {
 			if err != nil {
 				return
 			}
-			conn.Write([]byte("."))
 			accepted <- conn
+			conn.Write([]byte("."))
 		}
 	}()
 	var conns []net.Conn
