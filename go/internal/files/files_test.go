@@ -200,6 +200,35 @@ func TestADirectoryIsMadeBySeveralAtOnce(t *testing.T) {
 	}
 }
 
+func TestAFileThatCannotBeReadToItsEndIsLeftOut(t *testing.T) {
+	// Its owner may open it, and reading fails while no secret is set.
+	dir := "/proc/sys/net/ipv6/conf/lo"
+	if _, err := os.ReadFile(dir + "/stable_secret"); !errors.Is(err, unix.EIO) {
+		t.Skip("nothing here that fails to be read: ", err)
+	}
+	tree, err := ask(t, Request{Op: "get", Path: []byte(dir)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, _ := os.ReadDir(dir)
+	kinds, left := map[byte]int{}, skipped{}
+	for in := newDecoder(bytes.NewReader(tree)); kinds[recordEnd] == 0; {
+		kind, payload, err := in.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kinds[kind]++; kind == recordSkipped {
+			json.Unmarshal(payload, &left)
+		}
+	}
+	if string(left.Path) != "stable_secret" || left.Errno != "EIO" || kinds[recordFinish] != len(entries)-1 {
+		t.Error(left, kinds, len(entries))
+	}
+	if _, err := ask(t, Request{Op: "get", Path: []byte(dir + "/stable_secret")}, nil); !errors.Is(err, unix.EIO) {
+		t.Error("what was asked for itself:", err)
+	}
+}
+
 func TestAFileIsWrittenWhereALinkLeads(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "there"), "old", 0o600)
