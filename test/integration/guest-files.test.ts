@@ -170,6 +170,18 @@ describe.each(GUEST_INITS)('the files of a guest whose init is that of the %s', 
     await vm.files.remove('/srv/t', { recursive: true });
   });
 
+  it('leaves out a file that fails while it is read, and makes what a link leads to', async () => {
+    // Reading this one fails while no secret is set.
+    const { skipped } = await vm.files.download('/proc/sys/net/ipv6/conf/lo', scratch.file('conf'));
+    expect(skipped).toContainEqual({ path: 'stable_secret', errno: 'EIO' });
+    expect(await readFile(scratch.file('conf/mtu'), 'utf8')).toBe('65536\n');
+    await vm.files.mkdir('/srv/slash/', { recursive: true, mode: 0o750 });
+    await vm.files.symlink('slash/new', '/srv/ahead');
+    await vm.files.write('/srv/ahead', 'words');
+    expect(await shell('stat -c %a /srv/slash; readlink /srv/ahead; cat /srv/slash/new')).toBe('750\nslash/new\nwords');
+    await shell('rm -r /srv/slash /srv/ahead');
+  });
+
   it.skipIf(isSecondRun(init))('carries a file of 4 GiB that is nearly all hole, both ways', async () => {
     const path = scratch.file('holes');
     await using file = await open(path, 'w');

@@ -60,7 +60,7 @@ func (a *agent) mode() string {
 // askInit has the image's init end the machine, as it does by itself: its services in their order, then everything else. What runs for
 // the host gets no more time to end than where the agent is PID 1. False says that there is nobody to ask.
 func (a *agent) askInit(command int) bool {
-	if err := a.beside.End(command, a.children); err != nil {
+	if err := a.beside.End(command, a.children, a.groups); err != nil {
 		warn(err)
 		return false
 	}

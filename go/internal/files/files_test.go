@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -141,6 +142,141 @@ func TestRefusals(t *testing.T) {
 		if err == nil || json.Unmarshal(Describe(err), &told) != nil || told.Errno != c.errno || told.Message == "" {
 			t.Errorf("%s %s: %v, told %+v", c.request.Op, c.request.Path, err, told)
 		}
+	}
+}
+
+func TestADirectoryIsMadeByANameThatEndsInASlash(t *testing.T) {
+	mode := uint32(0o2710)
+	for _, end := range []string{"", "/", "//", "/.", "/./"} {
+		path := filepath.Join(t.TempDir(), "a", "b")
+		for range 2 {
+			if _, err := ask(t, Request{Op: "mkdir", Path: []byte(path + end), Recursive: true, Mode: &mode}, nil); err != nil {
+				t.Errorf("%q: %v", end, err)
+			}
+		}
+		var st unix.Stat_t
+		if unix.Stat(path, &st); st.Mode&0o7777 != mode {
+			t.Errorf("%q: %o", end, st.Mode)
+		}
+		then := int64(1234567890)
+		tree := &bytes.Buffer{}
+		e := encoder{bufioWriter(tree)}
+		e.json(recordEntry, entry{Path: []byte("."), Type: "directory", Mode: &mode, MtimeNs: &then})
+		e.record(recordEnd, nil)
+		e.out.Flush()
+		path = filepath.Join(path, "c", "d")
+		if _, err := ask(t, Request{Op: "put", Path: []byte(path + end), Parents: true}, tree); err != nil {
+			t.Errorf("%q: %v", end, err)
+		}
+		if unix.Stat(path, &st); st.Mode&0o7777 != mode || st.Mtim.Nano() != then {
+			t.Errorf("%q: %o %d", end, st.Mode, st.Mtim.Nano())
+		}
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	write(t, file, "", 0o600)
+	if _, err := ask(t, Request{Op: "mkdir", Path: []byte(file), Recursive: true}, nil); !errors.Is(err, os.ErrExist) {
+		t.Error("over a file:", err)
+	}
+}
+
+func TestADirectoryIsMadeBySeveralAtOnce(t *testing.T) {
+	path, results := filepath.Join(t.TempDir(), "a"), make(chan error)
+	request, _ := json.Marshal(Request{Op: "mkdir", Path: []byte(path), Recursive: true})
+	for range 2000 {
+		start := make(chan struct{})
+		for range 4 {
+			go func() {
+				<-start
+				results <- Serve(string(request), Session{})
+			}()
+		}
+		close(start)
+		for range 4 {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+		os.Remove(path)
+	}
+}
+
+func TestAFileThatCannotBeReadToItsEndIsLeftOut(t *testing.T) {
+	// Its owner may open it, and reading fails while no secret is set.
+	dir := "/proc/sys/net/ipv6/conf/lo"
+	if _, err := os.ReadFile(dir + "/stable_secret"); !errors.Is(err, unix.EIO) {
+		t.Skip("nothing here that fails to be read: ", err)
+	}
+	tree, err := ask(t, Request{Op: "get", Path: []byte(dir)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, _ := os.ReadDir(dir)
+	kinds, left := map[byte]int{}, skipped{}
+	for in := newDecoder(bytes.NewReader(tree)); kinds[recordEnd] == 0; {
+		kind, payload, err := in.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kinds[kind]++; kind == recordSkipped {
+			json.Unmarshal(payload, &left)
+		}
+	}
+	if string(left.Path) != "stable_secret" || left.Errno != "EIO" || kinds[recordFinish] != len(entries)-1 {
+		t.Error(left, kinds, len(entries))
+	}
+	if _, err := ask(t, Request{Op: "get", Path: []byte(dir + "/stable_secret")}, nil); !errors.Is(err, unix.EIO) {
+		t.Error("what was asked for itself:", err)
+	}
+}
+
+func TestAFileIsWrittenWhereALinkLeads(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "there"), "old", 0o600)
+	os.MkdirAll(filepath.Join(dir, "far", "away"), 0o755)
+	os.Mkdir(filepath.Join(dir, "far", "made"), 0o755)
+	for name, target := range map[string]string{
+		"whole": "there", "dangling": "new", "twice": "dangling2", "dangling2": dir + "/new2",
+		"aside": "far/away", "around": "aside/../made/new3", "loop": "loop",
+	} {
+		os.Symlink(target, filepath.Join(dir, name))
+	}
+	put := func(name string) error {
+		content := &bytes.Buffer{}
+		e := encoder{bufioWriter(content)}
+		e.json(recordEntry, entry{Path: []byte("."), Type: "file"})
+		e.record(recordData, []byte("words"))
+		e.record(recordFinish, nil)
+		e.record(recordEnd, nil)
+		e.out.Flush()
+		_, err := ask(t, Request{Op: "put", Path: []byte(name), Follow: true}, content)
+		return err
+	}
+	for name, lies := range map[string]string{
+		"whole": "there", "dangling": "new", "twice": "new2", "around": "far/made/new3", "plain": "plain", "aside/../new4": "far/new4",
+	} {
+		if err := put(dir + "/" + name); err != nil {
+			t.Error(name, err)
+		}
+		if content, err := os.ReadFile(filepath.Join(dir, lies)); string(content) != "words" {
+			t.Errorf("%s: %q %v", name, content, err)
+		}
+	}
+	for _, name := range []string{"whole", "dangling", "twice", "dangling2", "around", "loop"} {
+		if _, err := os.Readlink(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := put(dir + "/loop"); !errors.Is(err, unix.ELOOP) {
+		t.Error("a link to itself:", err)
+	}
+	// A link that leads to what has no name.
+	r, w, _ := os.Pipe()
+	defer r.Close()
+	os.Symlink(fmt.Sprintf("/proc/self/fd/%d", w.Fd()), filepath.Join(dir, "pipe"))
+	err := put(dir + "/pipe")
+	w.Close()
+	if said, _ := io.ReadAll(r); err != nil || string(said) != "words" {
+		t.Errorf("%q %v", said, err)
 	}
 }
 

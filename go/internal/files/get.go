@@ -123,7 +123,8 @@ func (s *sender) sendFile(path string, _ fs.FileInfo, e entry) error {
 	}
 	defer file.Close()
 	st := info.Sys().(*syscall.Stat_t)
-	if key := (inode{uint64(st.Dev), st.Ino}); st.Nlink > 1 {
+	key := inode{uint64(st.Dev), st.Ino}
+	if st.Nlink > 1 {
 		if first, ok := s.linked[key]; ok {
 			return s.json(recordEntry, entry{Path: e.Path, Type: "hardlink", Target: []byte(first)})
 		}
@@ -144,7 +145,9 @@ func (s *sender) sendFile(path string, _ fs.FileInfo, e entry) error {
 		err = s.sendData(io.LimitReader(file, limit))
 	}
 	if err != nil {
-		return err
+		// There may be other names of it, which are tried in their turn.
+		delete(s.linked, key)
+		return s.skip(path, err)
 	}
 	return s.record(recordFinish, nil)
 }

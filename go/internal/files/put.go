@@ -15,7 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const plainFileMode = 0o644
+const (
+	plainFileMode = 0o644
+	// As many as Linux follows.
+	maxLinks = 40
+)
 
 // receiver makes what comes as a stream of records.
 type receiver struct {
@@ -27,10 +31,11 @@ type receiver struct {
 
 // put takes a file or a tree. Each file is written beside its place and takes that when it is whole; a stream that is cut leaves no part.
 func put(r *Request, s Session) error {
-	root := string(r.Path)
+	root := withoutEnd(string(r.Path))
 	if r.Follow {
-		if target, err := filepath.EvalSymlinks(root); err == nil {
-			root = target
+		var err error
+		if root, err = followed(root); err != nil {
+			return err
 		}
 	}
 	if r.Parents {
@@ -60,6 +65,37 @@ func put(r *Request, s Session) error {
 			return err
 		}
 	}
+}
+
+// followed is where a file is that is written by this name, whether it is there or is to be made, as open(2) finds it.
+func followed(path string) (string, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, unix.ELOOP) {
+		return "", err
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		// A link of /proc to a pipe leads to no name.
+		if target, err := filepath.EvalSymlinks(path); err == nil {
+			return target, nil
+		}
+		return path, nil
+	}
+	for range maxLinks {
+		directory, name := filepath.Split(path)
+		if resolved, err := filepath.EvalSymlinks(directory); err == nil {
+			directory = resolved
+		}
+		path = filepath.Join(directory, name)
+		target, err := os.Readlink(path)
+		if err != nil {
+			return path, nil
+		}
+		if !filepath.IsAbs(target) {
+			// Not cleaned: what ".." leads to depends on the links before it.
+			target = directory + "/" + target
+		}
+		path = withoutEnd(target)
+	}
+	return "", pathError("open", path, unix.ELOOP)
 }
 
 func (t *receiver) take(e entry, in *decoder) error {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,7 +61,7 @@ func list(r *Request, s Session) error {
 }
 
 func mkdir(r *Request, _ Session) error {
-	path, mode := string(r.Path), fs.FileMode(0o755)
+	path, mode := withoutEnd(string(r.Path)), fs.FileMode(0o755)
 	if r.Mode != nil {
 		mode = fs.FileMode(*r.Mode & 0o777)
 	}
@@ -73,12 +74,30 @@ func mkdir(r *Request, _ Session) error {
 		}
 	}
 	if err := os.Mkdir(path, mode); err != nil {
+		// Somebody else may have made it meanwhile.
+		if info, statErr := os.Stat(path); r.Recursive && errors.Is(err, fs.ErrExist) && statErr == nil && info.IsDir() {
+			return nil
+		}
 		return err
 	}
 	if r.Mode != nil {
 		return os.NewSyscallError("chmod", unix.Chmod(path, *r.Mode&0o7777))
 	}
 	return nil
+}
+
+// withoutEnd takes slashes from the end of a path, and dots that are names there: the parent of "/a/b/" is "/a". What a link leads to is
+// another file with them than without, so this is for what makes the last name alone.
+func withoutEnd(path string) string {
+	for {
+		shorter := strings.TrimSuffix(strings.TrimSuffix(path, "/."), "/")
+		if shorter == "" {
+			return "/"
+		} else if shorter == path {
+			return path
+		}
+		path = shorter
+	}
 }
 
 func rename(r *Request, _ Session) error {

@@ -75,6 +75,18 @@ func (g *Groups) Enter() error {
 	return put(filepath.Join(own, "cgroup.procs"), strconv.Itoa(os.Getpid()))
 }
 
+// Outside is the group around these: what begins in it is none that Signal reaches. Nil where there are none.
+func (g *Groups) Outside() *Group {
+	if _, err := os.Stat(filepath.Join(g.root, "smartvm", "cgroup.procs")); err != nil {
+		return nil
+	}
+	dir, err := os.Open(g.root)
+	if err != nil {
+		return nil
+	}
+	return &Group{dir}
+}
+
 // Signal signals every process of these groups but this one.
 func (g *Groups) Signal(signal unix.Signal) {
 	filepath.WalkDir(filepath.Join(g.root, "smartvm"), func(path string, entry os.DirEntry, err error) error {

@@ -72,11 +72,10 @@ func (b *Beside) Begin() error {
 	defer root.Close()
 	env := os.Environ()
 	if b.init.IsSystemd {
-		address, err := b.listen()
-		if err != nil {
+		if err := b.listen(notifyAddress); err != nil {
 			return err
 		}
-		env = append(env, "NOTIFY_SOCKET="+address)
+		env = append(env, "NOTIFY_SOCKET="+notifyAddress)
 	}
 	b.mu.Lock()
 	b.status.Path = b.init.Path

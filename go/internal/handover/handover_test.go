@@ -1,14 +1,27 @@
 package handover
 
 import (
+	"crypto/rand"
+	"errors"
+	"io"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"smartvm.dev/go/internal/reaper"
 )
+
+// One for all tests: it waits for every child of the test binary.
+var children = reaper.New()
+
+func TestMain(m *testing.M) {
+	go children.Run()
+	os.Exit(m.Run())
+}
 
 func TestReadinessIsALineOfItsOwn(t *testing.T) {
 	for note, want := range map[string]bool{
@@ -26,16 +39,7 @@ func TestReadinessIsALineOfItsOwn(t *testing.T) {
 }
 
 func TestOthersThanPID1CannotSayThatTheInitIsUp(t *testing.T) {
-	b := &Beside{init: &Init{Path: "/sbin/init"}, status: Status{State: Starting}, settled: make(chan struct{})}
-	address, err := b.listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	b, conn := listening(t)
 	// The queue holds few: the last is taken only when those before have been read.
 	for range 1000 {
 		if _, err := conn.Write([]byte("READY=1")); err != nil {
@@ -45,6 +49,53 @@ func TestOthersThanPID1CannotSayThatTheInitIsUp(t *testing.T) {
 	if state := b.Now().State; state != Starting {
 		t.Error(state)
 	}
+}
+
+func TestDescriptorsThatComeWithANoteAreClosed(t *testing.T) {
+	_, conn := listening(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	// More than there is room for, too.
+	for _, count := range []int{1, 2, 200} {
+		rights := unix.UnixRights(slices.Repeat([]int{int(write.Fd())}, count)...)
+		raw, err := conn.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var failure error
+		err = raw.Write(func(fd uintptr) bool {
+			failure = unix.Sendmsg(int(fd), []byte("FDSTORE=1"), rights, nil, 0)
+			return failure != unix.EAGAIN
+		})
+		if err := errors.Join(err, failure); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write.Close()
+	// The pipe ends with the last that can write to it.
+	read.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := read.Read(make([]byte, 1)); err != io.EOF {
+		t.Error(err)
+	}
+}
+
+// listening is one that awaits its init, and a connection to it.
+func listening(t *testing.T) (*Beside, *net.UnixConn) {
+	t.Helper()
+	b := &Beside{init: &Init{Path: "/sbin/init"}, status: Status{State: Starting}, settled: make(chan struct{})}
+	address := "@smartvm/test-" + rand.Text()
+	if err := b.listen(address); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return b, conn
 }
 
 func TestAnOrderComesWithTheRoot(t *testing.T) {
@@ -112,11 +163,10 @@ func TestWhatIsStartedIsNotSheltered(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.WriteFile("/proc/self/oom_score_adj", before, 0)
-	children := reaper.New()
-	go children.Run()
 	if err := Shelter(children); err != nil {
 		t.Skip("lowering the score takes CAP_SYS_RESOURCE: ", err)
 	}
+	defer children.Around(nil)
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -15,22 +15,22 @@ const (
 )
 
 // listen awaits that the init says that it is up, as sd_notify(3) does, and hears it out to the end: nobody is to wait for us.
-func (b *Beside) listen() (string, error) {
-	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notifyAddress, Net: "unixgram"})
+func (b *Beside) listen(address string) error {
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
 	if err != nil {
-		return "", err
+		return err
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return "", err
+		return err
 	}
 	// Any program of the guest can send something here; the kernel says who it was.
 	var failure error
 	if err := raw.Control(func(fd uintptr) { failure = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1) }); err != nil {
-		return "", err
+		return err
 	}
 	if failure != nil {
-		return "", failure
+		return failure
 	}
 	go func() {
 		for note, control := make([]byte, maxNoteBytes), make([]byte, 256); ; {
@@ -38,16 +38,27 @@ func (b *Beside) listen() (string, error) {
 			if err != nil {
 				return
 			}
-			if senderOf(control[:controlBytes]) == 1 && isReady(note[:n]) {
+			messages, _ := unix.ParseSocketControlMessage(control[:controlBytes])
+			closeDescriptors(messages)
+			if senderOf(messages) == 1 && isReady(note[:n]) {
 				b.up()
 			}
 		}
 	}()
-	return notifyAddress, nil
+	return nil
 }
 
-func senderOf(control []byte) int32 {
-	messages, _ := unix.ParseSocketControlMessage(control)
+// closeDescriptors lets go of what a note brings: whoever sends it, nobody here has a use for that.
+func closeDescriptors(messages []unix.SocketControlMessage) {
+	for i := range messages {
+		fds, _ := unix.ParseUnixRights(&messages[i])
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}
+}
+
+func senderOf(messages []unix.SocketControlMessage) int32 {
 	for i := range messages {
 		if credentials, err := unix.ParseUnixCredentials(&messages[i]); err == nil {
 			return credentials.Pid

@@ -21,7 +21,7 @@ type reverse struct {
 	client *ssh.ServerConn
 	mu     sync.Mutex
 	ended  bool
-	byName map[string]net.Listener
+	byName map[string][]net.Listener
 }
 
 // tcpForward is the payload of tcpip-forward and of its cancellation (RFC 4254, 7.1).
@@ -36,7 +36,7 @@ type unixForward struct{ Path string }
 var errMalformed = errors.New("malformed request")
 
 func newReverse(client *ssh.ServerConn) *reverse {
-	return &reverse{client: client, byName: map[string]net.Listener{}}
+	return &reverse{client: client, byName: map[string][]net.Listener{}}
 }
 
 // requests are the global requests by which a client listens, and no longer does.
@@ -54,11 +54,11 @@ func (r *reverse) listenTCP(payload []byte) ([]byte, func(), error) {
 	if ssh.Unmarshal(payload, &asked) != nil || asked.Port > 1<<16-1 {
 		return nil, nil, errMalformed
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(bindAddress(asked.Address), strconv.FormatUint(uint64(asked.Port), 10)))
+	listeners, port, err := listenOn(asked)
 	if err != nil {
 		return nil, nil, err
 	}
-	bound := tcpForward{asked.Address, uint32(listener.Addr().(*net.TCPAddr).Port)}
+	bound := tcpForward{asked.Address, port}
 	offer := func(from net.Conn) (string, []byte) {
 		origin, _ := from.RemoteAddr().(*net.TCPAddr)
 		return "forwarded-tcpip", ssh.Marshal(struct {
@@ -68,7 +68,7 @@ func (r *reverse) listenTCP(payload []byte) ([]byte, func(), error) {
 			OriginPort uint32
 		}{bound.Address, bound.Port, origin.IP.String(), uint32(origin.Port)})
 	}
-	if err := r.add(bound.name(), listener, offer); err != nil {
+	if err := r.add(bound.name(), listeners, offer); err != nil {
 		return nil, nil, err
 	}
 	if asked.Port != 0 {
@@ -97,7 +97,7 @@ func (r *reverse) listenUnix(payload []byte) ([]byte, func(), error) {
 	offer := func(net.Conn) (string, []byte) {
 		return "forwarded-streamlocal@openssh.com", ssh.Marshal(struct{ Path, Reserved string }{asked.Path, ""})
 	}
-	return nil, nil, r.add(asked.Path, listener, offer)
+	return nil, nil, r.add(asked.Path, []net.Listener{listener}, offer)
 }
 
 func (r *reverse) cancelUnix(payload []byte) ([]byte, func(), error) {
@@ -112,28 +112,49 @@ func (f tcpForward) name() string {
 	return net.JoinHostPort(f.Address, strconv.FormatUint(uint64(f.Port), 10))
 }
 
-// bindAddress is what the names of RFC 4254, 7.1 stand for.
-func bindAddress(address string) string {
+// listenOn listens at what the names of RFC 4254, 7.1 stand for.
+func listenOn(asked tcpForward) ([]net.Listener, uint32, error) {
+	address := asked.Address
 	switch address {
 	case "*":
-		return ""
+		address = ""
 	case "localhost":
-		return "127.0.0.1"
+		address = "127.0.0.1"
 	}
-	return address
+	first, err := net.Listen("tcp", tcpForward{address, asked.Port}.name())
+	if err != nil {
+		return nil, 0, err
+	}
+	listeners, port := []net.Listener{first}, uint32(first.Addr().(*net.TCPAddr).Port)
+	if asked.Address == "localhost" {
+		// A guest may have no IPv6, or another program at that port.
+		if other, err := net.Listen("tcp", tcpForward{"::1", port}.name()); err == nil {
+			listeners = append(listeners, other)
+		}
+	}
+	return listeners, port, nil
 }
 
 // add offers the client a channel for each connection that comes, until it cancels that or is gone.
-func (r *reverse) add(name string, listener net.Listener, offer func(net.Conn) (string, []byte)) error {
+func (r *reverse) add(name string, listeners []net.Listener, offer func(net.Conn) (string, []byte)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended || r.byName[name] != nil {
-		listener.Close()
+		closeAll(listeners)
 		return net.ErrClosed
 	}
-	r.byName[name] = listener
-	go r.accept(listener, offer)
+	r.byName[name] = listeners
+	for _, listener := range listeners {
+		go r.accept(listener, offer)
+	}
 	return nil
+}
+
+func closeAll(listeners []net.Listener) (err error) {
+	for _, listener := range listeners {
+		err = errors.Join(err, listener.Close())
+	}
+	return err
 }
 
 func (r *reverse) accept(listener net.Listener, offer func(net.Conn) (string, []byte)) {
@@ -169,12 +190,12 @@ func (r *reverse) carry(peer net.Conn, offer func(net.Conn) (string, []byte)) {
 func (r *reverse) cancel(name string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	listener := r.byName[name]
-	if listener == nil {
+	listeners := r.byName[name]
+	if listeners == nil {
 		return net.ErrClosed
 	}
 	delete(r.byName, name)
-	return listener.Close()
+	return closeAll(listeners)
 }
 
 // end closes all that the client listens to.
@@ -182,7 +203,7 @@ func (r *reverse) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = true
-	for _, listener := range r.byName {
-		listener.Close()
+	for _, listeners := range r.byName {
+		closeAll(listeners)
 	}
 }

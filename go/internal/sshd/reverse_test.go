@@ -72,6 +72,46 @@ func TestLocalhostIsEitherLoopback(t *testing.T) {
 	conn.Close()
 }
 
+func TestListensOnBothLoopbackAddressesForLocalhost(t *testing.T) {
+	probe, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here")
+	}
+	probe.Close()
+	client := serve(t, nil).client()
+	channels := client.HandleChannelOpen("forwarded-tcpip")
+	ok, answer, err := client.SendRequest("tcpip-forward", true, ssh.Marshal(tcpForward{"localhost", 0}))
+	var bound struct{ Port uint32 }
+	if err != nil || !ok || ssh.Unmarshal(answer, &bound) != nil {
+		t.Fatal(ok, err)
+	}
+	for _, address := range []string{"127.0.0.1", "::1"} {
+		conn, err := net.Dial("tcp", tcpForward{address, bound.Port}.name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		var told struct {
+			Address    string
+			Port       uint32
+			Origin     string
+			OriginPort uint32
+		}
+		if ssh.Unmarshal((<-channels).ExtraData(), &told) != nil || told.Address != "localhost" || told.Origin != address {
+			t.Errorf("%s: %+v", address, told)
+		}
+	}
+	ok, _, err = client.SendRequest("cancel-tcpip-forward", true, ssh.Marshal(tcpForward{"localhost", bound.Port}))
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	for _, address := range []string{"127.0.0.1", "::1"} {
+		if _, err := net.Dial("tcp", tcpForward{address, bound.Port}.name()); err == nil {
+			t.Error("listens after it was canceled:", address)
+		}
+	}
+}
+
 func TestHoldsConnectionsBeyondTheMost(t *testing.T) {
 	client := serve(t, nil).client()
 	listener, err := client.Listen("tcp", "127.0.0.1:0")
@@ -85,8 +125,8 @@ func TestHoldsConnectionsBeyondTheMost(t *testing.T) {
 			if err != nil {
 				return
 			}
-			conn.Write([]byte("."))
 			accepted <- conn
+			conn.Write([]byte("."))
 		}
 	}()
 	var conns []net.Conn

@@ -134,6 +134,24 @@ describe('a download from a guest that lies', () => {
     await expect(endless.download('/x', scratch.file('endless'))).rejects.toMatchObject(REFUSED);
   });
 
+  test('a file that could not be read to its end is left out, and the rest comes', async () => {
+    await using scratch = await scratchDirectory();
+    await mkdir(scratch.file('target'));
+    await writeFile(scratch.file('target/old'), 'old');
+    const piece = record('D', 'x'.repeat(100_000));
+    const fails = (path: string, pieces: Buffer[]) => [
+      ...[entry(path, 'file', { size: 300_000 }), ...pieces],
+      record('S', JSON.stringify({ path: base64(path), errno: 'EIO' })),
+    ];
+    await using files = await sends(
+      ...[top, ...fails('none', []), ...fails('old', [piece]), ...fails('some', [piece, piece]), ...file('a'), end],
+    );
+    const { skipped } = await files.download('/x', scratch.file('target'));
+    expect(skipped).toEqual(['none', 'old', 'some'].map((path) => ({ path, errno: 'EIO' })));
+    expect((await readdir(scratch.file('target'))).sort()).toEqual(['a', 'old']);
+    expect(await readFile(scratch.file('target/old'), 'utf8')).toBe('old');
+  });
+
   test('more entries or bytes than are allowed', async () => {
     await using scratch = await scratchDirectory();
     const skipped = Array.from({ length: 20 }, () => record('S', JSON.stringify({ path: 'YQ==', errno: 'EIO' })));

@@ -87,9 +87,7 @@ export class Download {
       }
       this.#count();
       if (kind === RECORD.skipped) {
-        const { path, errno } = parsed<SkippedEntry>(payload.toString(), skippedEntry);
-        this.#countName(path.length);
-        this.#skipped.push({ path: Buffer.from(path, 'base64').toString(), errno });
+        this.#skip(payload);
       } else if (kind !== RECORD.entry) {
         throw refused('a part of a file outside of one');
       } else if (!(await this.#takeEntry(parsed<WireEntry>(payload.toString(), wireEntry)))) {
@@ -196,6 +194,11 @@ export class Download {
         const { kind, payload } = record;
         if (kind === RECORD.finish) {
           break;
+        } else if (kind === RECORD.skipped) {
+          // It could not be read to its end.
+          await file.abandon();
+          this.#skip(payload);
+          return true;
         } else if (kind === RECORD.data && payload.length > 0) {
           this.#countBytes(payload.length);
           await file.write(payload);
@@ -245,6 +248,12 @@ export class Download {
     if (this.#failure) {
       throw this.#failure;
     }
+  }
+
+  #skip(payload: Buffer): void {
+    const { path, errno } = parsed<SkippedEntry>(payload.toString(), skippedEntry);
+    this.#countName(path.length);
+    this.#skipped.push({ path: Buffer.from(path, 'base64').toString(), errno });
   }
 
   #countName(length: number): void {
