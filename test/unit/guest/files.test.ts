@@ -184,6 +184,19 @@ describe('answers of a guest that lies', () => {
     await expect(files.list('/x')).rejects.toMatchObject(REFUSED);
   });
 
+  test('a directory whose links would fill the memory', async () => {
+    const link = { ...TOLD, type: 'symlink', name: base64('a'), target: base64('x'.repeat(4095)) };
+    const many = Buffer.from(`${JSON.stringify(link)}\n`.repeat(200));
+    let sent = 0;
+    await using files = await guestThat((request) => {
+      // More than is taken, but with an end: a program that takes all shall be seen to.
+      const more = () => (sent++ < 100 ? request.channel.write(many) && setImmediate(more) : finish(request, 0));
+      request.channel.on('drain', more);
+      more();
+    });
+    await expect(files.list('/x')).rejects.toMatchObject({ code: 'GUEST_FILE_LIMIT' });
+  });
+
   test.each([{ ...TOLD, mode: -1 }, { ...TOLD, type: 'evil' }, { ...TOLD, mtimeNs: '1e9' }, [], null])(
     'the status %j',
     async (status) => {

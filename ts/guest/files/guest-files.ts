@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { SmartVMError } from '../../errors.js';
 import type { Guest } from '../types.js';
-import { entryOf, linesOf, refused, statusOf, targetOf } from './answers.js';
+import { entriesOf, linesOf, refused, statusOf, targetOf } from './answers.js';
 import { FileCall, isErrnoOf } from './call.js';
 import { contentRecords } from './content.js';
 import { Download } from './download.js';
@@ -96,19 +96,14 @@ export class GuestFiles {
     await sent(call, (to) => contentRecords(to, entry, content));
   }
 
-  /** What there is in a directory, without `.` and `..`, in no order. */
+  /**
+   * What there is in a directory, without `.` and `..`, in no order.
+   * @throws SmartVMError GUEST_FILE_LIMIT for more than `maxEntries` (1,000,000), or 64 MiB of paths and texts of links
+   */
   async list(path: GuestPath, options: FileCallOptions & { maxEntries?: number } = {}): Promise<DirectoryEntry[]> {
     const { signal, maxEntries = DEFAULT_ENTRIES } = options;
     using call = await FileCall.open(this.#guest, 'list', path, {}, signal);
-    const entries: DirectoryEntry[] = [];
-    await taken(call, async () => {
-      for await (const line of linesOf(call.stdout)) {
-        if (entries.push(entryOf(line, path)) > maxEntries) {
-          throw new SmartVMError('GUEST_FILE_LIMIT', `the directory has more than ${maxEntries} entries`);
-        }
-      }
-    });
-    return entries;
+    return await taken(call, () => entriesOf(call.stdout, path, maxEntries));
   }
 
   /** A file's facts; those of a link itself, unless `follow` is true. */
