@@ -1,4 +1,5 @@
 import { chmod, lstat, mkdir, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { placeOf } from '../../../ts/cli/cp/copy.js';
 import { GuestFiles } from '../../../ts/guest/files/guest-files.js';
@@ -171,6 +172,43 @@ describe('a download from a guest that lies', () => {
       more();
     });
     await expect(files.download('/x', scratch.file('target'))).rejects.toMatchObject({ code: 'GUEST_FILE_LIMIT' });
+  });
+});
+
+describe('writing what is idle', () => {
+  const idle = () => new Readable({ read: () => undefined });
+
+  test.each([
+    ['an abort', 'CANCELED', () => undefined],
+    ['a failure in the guest', 'GUEST_FILE_FAILED', (request: ExecRequest) => finish(request, 1)],
+    ['an end before the end', 'GUEST_FILE_REFUSED', (request: ExecRequest) => finish(request, 0)],
+    ['the loss of the guest', 'AGENT_UNREACHABLE', ({ socket }: ExecRequest) => socket.destroy()],
+  ])('ends with %s, and ends the stream', async (_what, code, answer) => {
+    const aborter = new AbortController();
+    await using files = await guestThat((request) => {
+      request.channel.resume();
+      answer(request);
+      code === 'CANCELED' && aborter.abort();
+    });
+    const stream = idle();
+    await expect(files.write('/x', stream, { signal: aborter.signal })).rejects.toMatchObject({ code });
+    expect(stream.destroyed).toBe(true);
+  });
+
+  test('ends an iterator, whatever that says to it', async () => {
+    await using files = await guestThat((request) => finish(request, 1));
+    let isEnded = false;
+    const chunks = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => new Promise<IteratorResult<string>>(() => undefined),
+        return: async () => {
+          isEnded = true;
+          throw new Error('it does not want to end');
+        },
+      }),
+    };
+    await expect(files.write('/x', chunks)).rejects.toMatchObject({ code: 'GUEST_FILE_FAILED' });
+    expect(isEnded).toBe(true);
   });
 });
 

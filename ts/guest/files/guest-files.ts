@@ -5,7 +5,7 @@ import { SmartVMError } from '../../errors.js';
 import type { Guest } from '../types.js';
 import { entriesOf, linesOf, refused, statusOf, targetOf } from './answers.js';
 import { FileCall, isErrnoOf } from './call.js';
-import { contentRecords } from './content.js';
+import { sendContent } from './content.js';
 import { Download } from './download.js';
 import { assertMode, assertOwner, hostFailure } from './host-file.js';
 import { pathField, targetField } from './path.js';
@@ -82,7 +82,8 @@ export class GuestFiles {
   }
 
   /**
-   * Writes a file: text, bytes, or a stream. A link is followed. With a stream that fails, the file is left as it was.
+   * Writes a file: text, bytes, or a stream. A link is followed. With a stream that fails, the file is left as it was; when the writing fails,
+   * the stream is destroyed.
    * @throws SmartVMError HOST_FILE_FAILED when the stream fails
    */
   async write(path: GuestPath, content: FileContent, options: WriteFileOptions = {}): Promise<void> {
@@ -93,7 +94,7 @@ export class GuestFiles {
     using call = await FileCall.open(this.#guest, 'put', path, fields, signal);
     call.stdout.resume();
     const entry = { path: Buffer.from('.').toString('base64'), type: 'file', mode, ...owner } as const;
-    await sent(call, (to) => contentRecords(to, entry, content));
+    await sent(call, (to) => sendContent(to, entry, content, call.done));
   }
 
   /**
