@@ -3,7 +3,8 @@ import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { placeOf } from '../../../ts/cli/cp/copy.js';
 import { GuestFiles } from '../../../ts/guest/files/guest-files.js';
-import { agentServer, connect, type ExecRequest, finish } from '../../support/agent-server.js';
+import { type AgentServerOptions, agentServer, connect, type ExecRequest, finish } from '../../support/agent-server.js';
+import { until } from '../../support/leftovers.js';
 import { scratchDirectory } from '../../support/scratch.js';
 import { mountTmpfs } from '../../support/tmpfs.js';
 import { failOnWarnings } from '../../support/warnings.js';
@@ -26,8 +27,8 @@ const top = entry('.', 'directory', { mode: 0o755 });
 const end = record('Z');
 
 /** A guest that answers each request so. */
-async function guestThat(answer: (request: ExecRequest) => void) {
-  const server = await agentServer(answer);
+async function guestThat(answer: (request: ExecRequest) => void, options: AgentServerOptions = {}) {
+  const server = await agentServer(answer, options);
   const connection = await connect(server);
   return Object.assign(new GuestFiles(async () => connection), {
     async [Symbol.asyncDispose]() {
@@ -209,6 +210,69 @@ describe('writing what is idle', () => {
     };
     await expect(files.write('/x', chunks)).rejects.toMatchObject({ code: 'GUEST_FILE_FAILED' });
     expect(isEnded).toBe(true);
+  });
+});
+
+describe('a guest that hears and says nothing any more', () => {
+  const calls: [string, (files: GuestFiles, path: string, signal: AbortSignal) => Promise<unknown>][] = [
+    ['read', (files, _path, signal) => files.read('/x', { signal })],
+    ['list', (files, _path, signal) => files.list('/x', { signal })],
+    ['stat', (files, _path, signal) => files.stat('/x', { signal })],
+    ['mkdir', (files, _path, signal) => files.mkdir('/x', { signal })],
+    ['watch', (files, _path, signal) => files.watch('/x', { signal })],
+    ['write', (files, _path, signal) => files.write('/x', Buffer.alloc(8_000_000), { signal })],
+    ['upload', (files, path, signal) => files.upload(path, '/x', { signal })],
+    ['download', (files, path, signal) => files.download('/x', path, { signal })],
+  ];
+
+  test.each(calls)('%s ends with its signal', async (_what, call) => {
+    await using scratch = await scratchDirectory();
+    await writeFile(scratch.file('file'), Buffer.alloc(8_000_000, 1));
+    let aborter = new AbortController();
+    await using silent = await guestThat(({ socket }) => {
+      socket.pause();
+      setImmediate(() => aborter.abort());
+    });
+    const path = scratch.file('file');
+    await expect(call(silent, path, aborter.signal)).rejects.toMatchObject({ code: 'CANCELED' });
+    aborter = new AbortController();
+    await using closed = await guestThat(() => undefined, { sessions: 'ignored' });
+    const ended = expect(call(closed, path, aborter.signal)).rejects.toMatchObject({ code: 'CANCELED' });
+    aborter.abort();
+    await ended;
+    expect(await readdir(scratch.file('.'))).toEqual(['file']);
+  });
+
+  test('a watch ends when it is closed', async () => {
+    await using files = await guestThat(({ channel, socket }) => {
+      channel.write('{"kind":"ready"}\n', () => socket.pause());
+    });
+    await using watcher = await files.watch('/x');
+    setImmediate(() => watcher.close());
+    for await (const change of watcher) {
+      expect(change).toBeUndefined();
+    }
+  });
+
+  test('what is opened after the abort is ended', async () => {
+    const aborter = new AbortController();
+    let isClosed = false;
+    await using server = await agentServer(({ channel }) => {
+      channel.resume().once('close', () => {
+        isClosed = true;
+      });
+    });
+    using connection = await connect(server);
+    let give!: () => void;
+    const late = new Promise<void>((resolve) => {
+      give = resolve;
+    });
+    const files = new GuestFiles(() => late.then(() => connection));
+    const listing = expect(files.list('/x', { signal: aborter.signal })).rejects.toMatchObject({ code: 'CANCELED' });
+    aborter.abort();
+    await listing;
+    give();
+    await until(() => isClosed, 2_000, 'the end of the channel');
   });
 });
 

@@ -6,7 +6,7 @@ import type { FileContent } from './types.js';
 type Chunks = AsyncIterator<string | Uint8Array>;
 
 /**
- * Sends one file. When nobody takes it any more, that is told at once, though its content be idle, and the content is ended.
+ * Sends one file. When nobody takes it any more, that is told at once, though its content be idle.
  * @param over settles when nobody takes more
  * @throws SmartVMError HOST_FILE_FAILED when its content breaks off; what `over` rejects with
  */
@@ -25,7 +25,7 @@ export async function sendContent(
     await Promise.race([sending, broken]);
   } catch (error) {
     sending.catch(() => undefined); // what the end of its content does to it
-    end(content, chunks);
+    Promise.resolve(chunks.return?.()).catch(() => undefined); // one that waits for more ends in its own time
     throw error;
   }
 }
@@ -57,11 +57,9 @@ function chunksOf(content: FileContent): Chunks {
   return (begin ?? beginSync).call(chunks) as Chunks;
 }
 
-/** An iterator that waits for more ends in its own time, and a stream now. */
-function end(content: FileContent, chunks: Chunks): void {
+/** Ends a stream of which nobody takes more. */
+export function endContent(content: FileContent): void {
   if (typeof content === 'object' && 'destroy' in content) {
     content.destroy();
-  } else {
-    Promise.resolve(chunks.return?.()).catch(() => undefined);
   }
 }

@@ -5,7 +5,7 @@ import { SmartVMError } from '../../errors.js';
 import type { Guest } from '../types.js';
 import { entriesOf, linesOf, refused, statusOf, targetOf } from './answers.js';
 import { FileCall, isErrnoOf } from './call.js';
-import { sendContent } from './content.js';
+import { endContent, sendContent } from './content.js';
 import { Download } from './download.js';
 import { assertMode, assertOwner, hostFailure } from './host-file.js';
 import { pathField, targetField } from './path.js';
@@ -91,10 +91,15 @@ export class GuestFiles {
     assertMode(mode);
     assertOwner(owner);
     const fields = { follow: true, parents, append, inPlace: !atomic };
-    using call = await FileCall.open(this.#guest, 'put', path, fields, signal);
-    call.stdout.resume();
     const entry = { path: Buffer.from('.').toString('base64'), type: 'file', mode, ...owner } as const;
-    await sent(call, (to) => sendContent(to, entry, content, call.done));
+    try {
+      using call = await FileCall.open(this.#guest, 'put', path, fields, signal);
+      call.stdout.resume();
+      await sent(call, (to) => sendContent(to, entry, content, call.done));
+    } catch (error) {
+      endContent(content);
+      throw error;
+    }
   }
 
   /**
