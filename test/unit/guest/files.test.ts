@@ -1,8 +1,9 @@
 import { chmod, lstat, mkdir, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { placeOf } from '../../../ts/cli/cp/copy.js';
 import { GuestFiles } from '../../../ts/guest/files/guest-files.js';
+import type { TransferProgress } from '../../../ts/guest/files/types.js';
 import { type AgentServerOptions, agentServer, connect, type ExecRequest, finish } from '../../support/agent-server.js';
 import { until } from '../../support/leftovers.js';
 import { scratchDirectory } from '../../support/scratch.js';
@@ -273,6 +274,40 @@ describe('a guest that hears and says nothing any more', () => {
     await listing;
     give();
     await until(() => isClosed, 2_000, 'the end of the channel');
+  });
+});
+
+describe('an onProgress that throws', () => {
+  const own = new TypeError('no such bar');
+
+  test.each(['directory', 'file'])('ends a download with its own error, at a %s', async (type) => {
+    await using scratch = await scratchDirectory();
+    await mkdir(scratch.file('target'));
+    const closed = vi.fn();
+    await using files = await guestThat(({ channel }) => {
+      channel.once('close', closed).resume();
+      channel.write(Buffer.concat([top, entry('a', 'file'), record('D', 'half')])); // and no more
+    });
+    const onProgress = ({ bytes }: TransferProgress) => {
+      if (type === 'directory' || bytes > 0) {
+        throw own;
+      }
+    };
+    await expect(files.download('/x', scratch.file('target'), { onProgress })).rejects.toBe(own);
+    expect(await readdir(scratch.file('target'))).toEqual([]);
+    await until(() => closed.mock.calls.length === 1, 2_000, 'the end of the channel');
+  });
+
+  test('ends an upload with its own error', async () => {
+    await using scratch = await scratchDirectory();
+    await writeFile(scratch.file('file'), 'x');
+    const closed = vi.fn();
+    await using files = await guestThat(({ channel }) => void channel.once('close', closed).resume());
+    const onProgress = () => {
+      throw own;
+    };
+    await expect(files.upload(scratch.file('file'), '/x', { onProgress })).rejects.toBe(own);
+    await until(() => closed.mock.calls.length === 1, 2_000, 'the end of the channel');
   });
 });
 

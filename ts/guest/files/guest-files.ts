@@ -9,6 +9,7 @@ import { endContent, sendContent } from './content.js';
 import { Download } from './download.js';
 import { assertMode, assertOwner, hostFailure } from './host-file.js';
 import { pathField, targetField } from './path.js';
+import { telling } from './progress.js';
 import { RecordReader, RecordWriter } from './records.js';
 import type {
   DirectoryEntry,
@@ -203,7 +204,10 @@ export class GuestFiles {
     assertOwner(owner);
     using call = await FileCall.open(this.#guest, 'put', to, { parents }, signal);
     call.stdout.resume();
-    return await sent(call, (writer) => new Upload(writer, owner, onProgress).send(resolve(from)));
+    const end = () => call[Symbol.dispose]();
+    return await telling(onProgress, end, (tell) =>
+      sent(call, (writer) => new Upload(writer, owner, tell).send(resolve(from))),
+    );
   }
 
   /**
@@ -220,8 +224,11 @@ export class GuestFiles {
       });
     }
     using call = await FileCall.open(this.#guest, 'get', from, {}, signal);
-    const download = new Download(target, new RecordReader(call.stdout), { maxBytes, maxEntries }, onProgress);
-    const result = await taken(call, () => download.take());
+    const end = () => call[Symbol.dispose]();
+    const reader = new RecordReader(call.stdout);
+    const result = await telling(onProgress, end, (tell) =>
+      taken(call, () => new Download(target, reader, { maxBytes, maxEntries }, tell).take()),
+    );
     if (!result) {
       throw refused('the stream ended before its end');
     }
