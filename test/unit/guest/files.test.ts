@@ -229,17 +229,23 @@ describe('a guest that hears and says nothing any more', () => {
   test.each(calls)('%s ends with its signal', async (_what, call) => {
     await using scratch = await scratchDirectory();
     await writeFile(scratch.file('file'), Buffer.alloc(8_000_000, 1));
-    let aborter = new AbortController();
-    await using silent = await guestThat(({ socket }) => {
-      socket.pause();
-      setImmediate(() => aborter.abort());
-    });
     const path = scratch.file('file');
-    await expect(call(silent, path, aborter.signal)).rejects.toMatchObject({ code: 'CANCELED' });
-    aborter = new AbortController();
+    await using server = await agentServer(({ socket }) => void socket.pause());
+    using connection = await connect(server);
+    const begun = new AbortController();
+    const silent = new GuestFiles(async () => {
+      const files = async (request: object) => {
+        const command = await connection.files(request);
+        setImmediate(() => begun.abort());
+        return command;
+      };
+      return Object.assign(Object.create(connection), { files });
+    });
+    await expect(call(silent, path, begun.signal)).rejects.toMatchObject({ code: 'CANCELED' });
+    const opening = new AbortController();
     await using closed = await guestThat(() => undefined, { sessions: 'ignored' });
-    const ended = expect(call(closed, path, aborter.signal)).rejects.toMatchObject({ code: 'CANCELED' });
-    aborter.abort();
+    const ended = expect(call(closed, path, opening.signal)).rejects.toMatchObject({ code: 'CANCELED' });
+    opening.abort();
     await ended;
     expect(await readdir(scratch.file('.'))).toEqual(['file']);
   });
