@@ -1,4 +1,6 @@
-import { chmod, lstat, mkdir, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { chmod, link, lstat, mkdir, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { describe, expect, test, vi } from 'vitest';
 import { placeOf } from '../../../ts/cli/cp/copy.js';
@@ -174,6 +176,67 @@ describe('a download from a guest that lies', () => {
       more();
     });
     await expect(files.download('/x', scratch.file('target'))).rejects.toMatchObject({ code: 'GUEST_FILE_LIMIT' });
+  });
+});
+
+describe('an upload while its tree is taken away', () => {
+  /** What it sends of a tree from which, at the first thing in it that it tells of, what `gone` says is removed. */
+  async function sentOf(tree: string, gone: (first: string) => readonly string[]) {
+    let sent = Buffer.alloc(0);
+    await using files = await guestThat((request) => {
+      request.channel.on('data', (chunk: Buffer) => {
+        sent = Buffer.concat([sent, chunk]);
+      });
+      request.channel.once('end', () => finish(request, 0));
+    });
+    let isTold = false;
+    const { skipped } = await files.upload(tree, '/x', {
+      onProgress: ({ path }) => {
+        if (!isTold && path !== '.') {
+          isTold = true;
+          for (const name of gone(path)) {
+            rmSync(join(tree, name), { recursive: true });
+          }
+        }
+      },
+    });
+    const types = new Map<string, string>();
+    for (let at = 0; at < sent.length; at += 5 + sent.readUInt32BE(at + 1)) {
+      if (sent[at] === 'E'.charCodeAt(0)) {
+        const { path, type } = JSON.parse(sent.subarray(at + 5, at + 5 + sent.readUInt32BE(at + 1)).toString());
+        types.set(Buffer.from(path, 'base64').toString(), type);
+      }
+    }
+    return { types, skipped: skipped.map(({ path, errno }) => `${path} ${errno}`).sort() };
+  }
+
+  test('leaves out directories and links that have gone, and lists them', async () => {
+    await using scratch = await scratchDirectory();
+    const names = ['directory-1', 'directory-2', 'link-1', 'link-2'];
+    for (const name of names) {
+      await (name.startsWith('link') ? symlink('/to', scratch.file(name)) : mkdir(scratch.file(name)));
+    }
+    let others: string[] = [];
+    const { types, skipped } = await sentOf(scratch.file('.'), (first) => {
+      others = names.filter((name) => name !== first);
+      return others;
+    });
+    expect(skipped).toEqual(others.map((name) => `${name} ENOENT`));
+    expect(types.size).toBe(2);
+  });
+
+  test('sends the second name of a file as a file when the first has gone', async () => {
+    await using scratch = await scratchDirectory();
+    for (const group of ['a', 'b']) {
+      await writeFile(scratch.file(`${group}1`), group);
+      await link(scratch.file(`${group}1`), scratch.file(`${group}2`));
+    }
+    const order = await readdir(scratch.file('.'));
+    const [one, two] = order.filter((name) => name[0] !== order[0]?.[0]) as [string, string];
+    const { types, skipped } = await sentOf(scratch.file('.'), () => [one]);
+    expect(skipped).toEqual([`${one} ENOENT`]);
+    expect(types.get(two)).toBe('file');
+    expect([...types.values()].sort()).toEqual(['directory', 'file', 'file', 'hardlink']);
   });
 });
 
