@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import type { Connection, ServerChannel } from 'ssh2';
 import { describe, expect, test } from 'vitest';
 import type { GuestAddress } from '../../../ts/guest/ports/address.js';
@@ -90,6 +91,26 @@ describe.each(ADDRESSES)('connections of the guest to %s', (_what, address) => {
     expect(await last).toBeUndefined();
     expect(sockets).toHaveLength(1);
   });
+});
+
+test('a connection that breaks in the guest at once does not end as if all had come', async () => {
+  await using server = await agentServer(() => undefined, {
+    onConnection: (connection, socket) =>
+      connection.on('tcpip', (accept) => {
+        socket.cork();
+        setImmediate(() => socket.uncork());
+        const channel = accept();
+        channel.write('half');
+        const { _protocol } = connection as unknown as {
+          _protocol: { exitSignal(id: number, name: string, dumped: boolean, words: string): void };
+        };
+        const { outgoing } = channel as unknown as { outgoing: { id: number } };
+        _protocol.exitSignal(outgoing.id, 'PIPE', false, '');
+        channel.end();
+      }),
+  });
+  using connection = await connect(server);
+  await expect(buffer(await connection.dial({ port: 80 }))).rejects.toMatchObject({ code: 'ECONNRESET' });
 });
 
 function resolvable<T>() {
