@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { describe, expect, test, vi } from 'vitest';
 import { placeOf } from '../../../ts/cli/cp/copy.js';
 import { GuestFiles } from '../../../ts/guest/files/guest-files.js';
+import { RecordReader } from '../../../ts/guest/files/records.js';
 import type { TransferProgress } from '../../../ts/guest/files/types.js';
 import { type AgentServerOptions, agentServer, connect, type ExecRequest, finish } from '../../support/agent-server.js';
 import { until } from '../../support/leftovers.js';
@@ -379,6 +380,25 @@ describe('an onProgress that throws', () => {
     await until(() => closed.mock.calls.length === 1, 2_000, 'the end of the channel');
   });
 });
+
+test('a record in pieces of one byte takes little longer than its pieces', async () => {
+  const whole = record('D', Buffer.alloc(128 * 1024, 7));
+  const pieces = () => Readable.from(Array.from(whole, (_, at) => whole.subarray(at, at + 1)));
+  const timed = async (work: () => Promise<void>) => {
+    const since = performance.now();
+    await work();
+    return performance.now() - since;
+  };
+  const alone = await timed(async () => {
+    for await (const piece of pieces()) {
+      piece satisfies Buffer;
+    }
+  });
+  const taken = await timed(async () => {
+    expect((await new RecordReader(pieces()).next())?.payload.equals(whole.subarray(5))).toBe(true);
+  });
+  expect(taken).toBeLessThan(alone * 10);
+}, 60_000);
 
 describe('answers of a guest that lies', () => {
   const TOLD = { type: 'file', size: 1, mode: 0o644, uid: 0, gid: 0, mtimeNs: '1' };
