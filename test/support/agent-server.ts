@@ -38,6 +38,8 @@ export interface AgentServerOptions {
   ident?: string;
   /** All that an exec answers at once leaves in one piece. */
   onePacket?: boolean;
+  /** Sees each connection before anything comes by it. */
+  onConnection?: (connection: Connection, socket: Socket) => void;
 }
 
 /** Writes so many bytes 0xa5 as fast as they are taken, and says with each block how long it was. */
@@ -73,6 +75,7 @@ export async function agentServer(
   server.on('connection', (connection: Connection) => {
     const socket = [...sockets].at(-1) as Socket;
     connection.on('error', () => undefined); // tests cut connections
+    options.onConnection?.(connection, socket);
     connection.on('authentication', (context) => {
       const known =
         context.method === 'publickey' && keys.clientPublicKey.includes(context.key.data.toString('base64'));

@@ -6,8 +6,9 @@ import { SmartVMError } from '../errors.js';
 import { type GuestConnectionOptions, shakeHands } from './handshake.js';
 import { type GuestInterfaceStatus, type GuestNetworkChange, interfacesOf, renumbered } from './network.js';
 import { formatGuestAddress, type GuestAddress, unreachable } from './ports/address.js';
-import { askForSocket, askToListen, stopListening, takeConnections } from './ports/channels.js';
+import { askForSocket } from './ports/channels.js';
 import { GuestSocket } from './ports/guest-socket.js';
+import { IncomingConnections } from './ports/incoming.js';
 import { SshProcess, spawnRequest } from './process.js';
 import { assertProtocol, protocolOf } from './protocol.js';
 import { SpawnedProcess } from './spawned.js';
@@ -32,10 +33,12 @@ export class GuestConnection implements Guest {
   readonly #client: Client;
   readonly #explain: (error: SmartVMError) => Promise<unknown>;
   readonly #protocol: number;
+  readonly #incoming: IncomingConnections;
   #lost: SmartVMError | undefined;
 
   private constructor(client: Client, socket: Socket, options: GuestConnectionOptions) {
     this.#client = client;
+    this.#incoming = new IncomingConnections(client);
     this.#explain = options.explain ?? (async (error) => error);
     // What it has said for itself in the handshake; ssh2 shows it to nobody.
     this.#protocol = protocolOf((client as unknown as { _remoteVer?: string })._remoteVer);
@@ -105,9 +108,8 @@ export class GuestConnection implements Guest {
   }
 
   async listen(address: GuestAddress, take: (socket: Duplex) => void): Promise<GuestListener> {
-    const client = this.#client;
     const bound = await this.#opened<GuestAddress>(
-      (done) => askToListen(client, address, done),
+      (done) => this.#incoming.listen(address, (channel) => take(this.#socket(channel)), done),
       (cause) =>
         new SmartVMError(
           'AGENT_FAILED',
@@ -115,12 +117,7 @@ export class GuestConnection implements Guest {
           { cause, details: { ...address } },
         ),
     );
-    const leave = takeConnections(client, bound, (accept) => take(this.#socket(accept())));
-    const stop = async () => {
-      leave();
-      await stopListening(client, bound, this.closed);
-    };
-    return { address: bound, stop };
+    return { address: bound, stop: () => this.#incoming.stop(bound, this.closed) };
   }
 
   async connect(pid: number): Promise<GuestProcess> {

@@ -25,8 +25,9 @@ const SSH_SIGNALS: ReadonlySet<string> = new Set([
   'USR2',
 ]);
 
-/** What ssh2's `channel.signal()` uses, which does nothing once standard input has ended. */
+/** What ssh2's `channel.signal()` uses, which does nothing once standard input has ended; and what has come of the process's end. */
 interface ChannelInternals {
+  readonly _exit: { readonly code?: number | null; readonly signal?: string };
   readonly outgoing: { readonly id: number; readonly state: 'open' | 'eof' | 'closing' | 'closed' };
   readonly _client: { readonly _protocol: { signal(channel: number, name: string): void } };
 }
@@ -59,8 +60,7 @@ export class SshProcess implements GuestCommand {
   readonly stderr: Readable;
   readonly #channel: ClientChannel;
   readonly #exit: Promise<ProcessExit>;
-
-  #destroyed = false;
+  #settle!: (code?: number | null, signal?: string) => void;
 
   /** @param loss why the channel closed without an exit status */
   constructor(channel: ClientChannel, loss: () => Promise<unknown>) {
@@ -69,13 +69,16 @@ export class SshProcess implements GuestCommand {
     this.stdout = channel;
     this.stderr = channel.stderr;
     this.#exit = new Promise((resolve, reject) => {
-      // The arguments are those of 'exit', which may have come in one packet with the channel, before its listeners.
-      channel.once('close', (code?: number | null, signal?: string) => {
+      this.#settle = (code, signal) => {
         if (code !== undefined) {
           resolve({ exitCode: code, signal: signal ? (`SIG${signal.replace(/^SIG/, '')}` as NodeJS.Signals) : null });
         } else {
-          (this.#destroyed ? Promise.resolve(destroyed()) : loss()).then(reject);
+          reject(destroyed());
         }
+      };
+      // The arguments are those of 'exit', which may have come in one packet with the channel, before its listeners.
+      channel.once('close', (code?: number | null, signal?: string) => {
+        code === undefined ? loss().then(reject) : this.#settle(code, signal);
       });
       channel.on('error', () => undefined); // 'close' follows
     });
@@ -102,19 +105,26 @@ export class SshProcess implements GuestCommand {
     this.#channel.setWindow(rows, cols, 0, 0);
   }
 
-  /** The agent ends the group when the channel closes. */
+  /** The agent ends the group when the channel closes. It may be long in saying so: nobody waits for that. */
   destroy(): void {
-    this.#destroyed = true;
+    const { code, signal } = (this.#channel as unknown as ChannelInternals)._exit;
+    this.#settle(code, signal);
     this.#channel.close();
     this.#channel.destroy();
-    // What nobody reads any more would keep the channel from telling that it is closed.
-    this.stdout.resume();
-    this.stderr.resume();
+    endNow(this.stdout);
+    endNow(this.stderr);
   }
 
   wait(): Promise<ProcessExit> {
     return this.#exit;
   }
+}
+
+/** Ends a stream of a channel with what has come; ssh2 itself ends it when the other side closes the channel. */
+function endNow(stream: Readable): void {
+  stream.push(null);
+  stream.push = () => false;
+  stream.resume(); // what nobody reads any more would keep the channel from telling that it is closed
 }
 
 function destroyed(): SmartVMError {

@@ -47,8 +47,7 @@ export interface AttachOptions extends Pick<VmmProcessOptions, 'id' | 'socketPat
 }
 
 const EXIT_NEWS_MS = 500;
-/** For the news of a VMM that is known to be dead, from a host that has no time for its keeper. */
-const LATE_NEWS_MS = 5_000;
+const LATE_NEWS_MS = 5_000; // of one that is known to be dead, on a host that has no time for its keeper
 
 /** A VMM under its keeper: its API, console, signals and exit. */
 export class VmmProcess {
@@ -255,9 +254,7 @@ export class VmmProcess {
       // A broken socket is often the first sign of an exit, a moment before its parent hears of it.
       const news = (ms: number) => withDeadline(this.exited, ms, () => new Error('no news')).catch(() => undefined);
       await news(EXIT_NEWS_MS);
-      if (!(this.#exitError || (await isAlive(this.#keeper.vmm)))) {
-        await news(LATE_NEWS_MS);
-      }
+      await news((await isAlive(this.#keeper.vmm)) ? 0 : LATE_NEWS_MS);
       return this.#exitError ?? error;
     }
     return error;

@@ -6,6 +6,8 @@ import { bytesOf, pathOf } from './path.js';
 import type { DirectoryEntry, FileChange, FileStatus, FileType, GuestPath } from './types.js';
 
 const MAX_LINE_BYTES = 16 * 1024;
+/** Of the names that one call keeps in memory. */
+const MAX_NAME_BYTES = 64 * 1024 * 1024;
 const NS_PER_MS = 1_000_000n;
 
 /** As the agent tells of a file. Names are bytes, in base64. */
@@ -68,7 +70,34 @@ export function statusOf(text: string): FileStatus {
   return status(parsed<ToldFile>(text, told));
 }
 
-export function entryOf(text: string, directory: GuestPath): DirectoryEntry {
+/** Counts the bytes of names that are kept, of which a guest could send without end. */
+export class NameBudget {
+  #bytes = 0;
+
+  /** @throws SmartVMError GUEST_FILE_LIMIT */
+  take(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes > MAX_NAME_BYTES) {
+      throw new SmartVMError('GUEST_FILE_LIMIT', `names of the guest's files take more than ${MAX_NAME_BYTES} bytes`);
+    }
+  }
+}
+
+/** @throws SmartVMError GUEST_FILE_REFUSED, GUEST_FILE_LIMIT */
+export async function entriesOf(stream: Readable, directory: GuestPath, maxEntries: number): Promise<DirectoryEntry[]> {
+  const entries: DirectoryEntry[] = [];
+  const names = new NameBudget();
+  for await (const line of linesOf(stream)) {
+    const entry = entryOf(line, directory);
+    names.take(entry.path.length + (entry.target?.length ?? 0));
+    if (entries.push(entry) > maxEntries) {
+      throw new SmartVMError('GUEST_FILE_LIMIT', `the directory has more than ${maxEntries} entries`);
+    }
+  }
+  return entries;
+}
+
+function entryOf(text: string, directory: GuestPath): DirectoryEntry {
   const file = parsed<ToldFile>(text, told);
   const name = Buffer.from(file.name ?? '', 'base64');
   if (!isName(name)) {

@@ -30,7 +30,16 @@ export class FileCall implements Disposable {
     const request = { op, path: pathField(path), ...fields };
     const what = `${op} of ${shown(path)}`;
     throwIfCanceled(signal, what);
-    return new FileCall(await (await guest()).files(request), what, path, signal);
+    const opening = guest().then((opened) => opened.files(request));
+    try {
+      return new FileCall(await unlessCanceled(opening, what, signal), what, path, signal);
+    } catch (error) {
+      opening.then(
+        (command) => command.destroy(), // one that comes late
+        () => undefined,
+      );
+      throw error;
+    }
   }
 
   private constructor(command: GuestCommand, what: string, path: GuestPath, signal?: AbortSignal) {
@@ -66,6 +75,20 @@ export class FileCall implements Disposable {
   [Symbol.dispose](): void {
     this.#stopListening();
     this.#command.destroy();
+  }
+}
+
+/** A guest that does not answer cannot hold up an abort. */
+async function unlessCanceled<T>(work: Promise<T>, what: string, signal: AbortSignal | undefined): Promise<T> {
+  let abort!: () => void;
+  const canceled = new Promise<never>((_resolve, reject) => {
+    abort = () => reject(new SmartVMError('CANCELED', `${what} was canceled`, { cause: signal?.reason }));
+  });
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    return await Promise.race([work, canceled]);
+  } finally {
+    signal?.removeEventListener('abort', abort);
   }
 }
 

@@ -1,7 +1,7 @@
 import { chmod, link, lstat, lutimes, mkdir, stat, symlink, utimes } from 'node:fs/promises';
 import { object, oneOf, rule } from '../../config/validation/checks.js';
 import { SmartVMError } from '../../errors.js';
-import { attributes, base64, parsed, refused } from './answers.js';
+import { attributes, base64, NameBudget, parsed, refused } from './answers.js';
 import { isErrno } from './call.js';
 import { hostFailure } from './host-file.js';
 import { HOST_MODE, IncomingFile, replace, timesOf } from './incoming-file.js';
@@ -11,8 +11,6 @@ import { RECORD, type RecordReader, type WireEntry } from './records.js';
 import type { SkippedEntry, TransferProgress, TransferResult } from './types.js';
 
 const FINISHED_AT_ONCE = 16;
-/** Of the names that are kept in memory: those of directories, and of what was left out. */
-const MAX_NAME_BYTES = 64 * 1024 * 1024;
 const SLASH = Buffer.from('/');
 
 const wireEntry = object<WireEntry>(
@@ -45,10 +43,11 @@ export class Download {
   readonly #skipped: SkippedEntry[] = [];
   readonly #finishing = new Set<Promise<void>>();
   readonly #turn = new LoopTurn();
+  /** Names of directories, and of what was left out. */
+  readonly #names = new NameBudget();
   #failure: SmartVMError | undefined;
   #entries = 0;
   #bytes = 0;
-  #nameBytes = 0;
   #hasTop = false;
 
   constructor(
@@ -160,7 +159,7 @@ export class Download {
 
   async #takeDirectory(name: Buffer, path: Buffer, entry: WireEntry): Promise<void> {
     const text = name.toString('latin1');
-    this.#countName(text.length);
+    this.#names.take(text.length);
     try {
       await mkdir(path, { mode: 0o700 });
       this.#made.push({ name: text, entry: { mode: entry.mode, mtimeNs: entry.mtimeNs } });
@@ -252,15 +251,8 @@ export class Download {
 
   #skip(payload: Buffer): void {
     const { path, errno } = parsed<SkippedEntry>(payload.toString(), skippedEntry);
-    this.#countName(path.length);
+    this.#names.take(path.length);
     this.#skipped.push({ path: Buffer.from(path, 'base64').toString(), errno });
-  }
-
-  #countName(length: number): void {
-    this.#nameBytes += length;
-    if (this.#nameBytes > MAX_NAME_BYTES) {
-      throw new SmartVMError('GUEST_FILE_LIMIT', `names of the guest's files take more than ${MAX_NAME_BYTES} bytes`);
-    }
   }
 
   #countBytes(count: number): void {

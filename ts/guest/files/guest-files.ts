@@ -3,12 +3,13 @@ import { dirname, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { SmartVMError } from '../../errors.js';
 import type { Guest } from '../types.js';
-import { entryOf, linesOf, refused, statusOf, targetOf } from './answers.js';
+import { entriesOf, linesOf, refused, statusOf, targetOf } from './answers.js';
 import { FileCall, isErrnoOf } from './call.js';
-import { contentRecords } from './content.js';
+import { endContent, sendContent } from './content.js';
 import { Download } from './download.js';
 import { assertMode, assertOwner, hostFailure } from './host-file.js';
 import { pathField, targetField } from './path.js';
+import { telling } from './progress.js';
 import { RecordReader, RecordWriter } from './records.js';
 import type {
   DirectoryEntry,
@@ -82,7 +83,8 @@ export class GuestFiles {
   }
 
   /**
-   * Writes a file: text, bytes, or a stream. A link is followed. With a stream that fails, the file is left as it was.
+   * Writes a file: text, bytes, or a stream. A link is followed. With a stream that fails, the file is left as it was; when the writing fails,
+   * the stream is destroyed.
    * @throws SmartVMError HOST_FILE_FAILED when the stream fails
    */
   async write(path: GuestPath, content: FileContent, options: WriteFileOptions = {}): Promise<void> {
@@ -90,25 +92,25 @@ export class GuestFiles {
     assertMode(mode);
     assertOwner(owner);
     const fields = { follow: true, parents, append, inPlace: !atomic };
-    using call = await FileCall.open(this.#guest, 'put', path, fields, signal);
-    call.stdout.resume();
     const entry = { path: Buffer.from('.').toString('base64'), type: 'file', mode, ...owner } as const;
-    await sent(call, (to) => contentRecords(to, entry, content));
+    try {
+      using call = await FileCall.open(this.#guest, 'put', path, fields, signal);
+      call.stdout.resume();
+      await sent(call, (to) => sendContent(to, entry, content, call.done));
+    } catch (error) {
+      endContent(content);
+      throw error;
+    }
   }
 
-  /** What there is in a directory, without `.` and `..`, in no order. */
+  /**
+   * What there is in a directory, without `.` and `..`, in no order.
+   * @throws SmartVMError GUEST_FILE_LIMIT for more than `maxEntries` (1,000,000), or 64 MiB of paths and texts of links
+   */
   async list(path: GuestPath, options: FileCallOptions & { maxEntries?: number } = {}): Promise<DirectoryEntry[]> {
     const { signal, maxEntries = DEFAULT_ENTRIES } = options;
     using call = await FileCall.open(this.#guest, 'list', path, {}, signal);
-    const entries: DirectoryEntry[] = [];
-    await taken(call, async () => {
-      for await (const line of linesOf(call.stdout)) {
-        if (entries.push(entryOf(line, path)) > maxEntries) {
-          throw new SmartVMError('GUEST_FILE_LIMIT', `the directory has more than ${maxEntries} entries`);
-        }
-      }
-    });
-    return entries;
+    return await taken(call, () => entriesOf(call.stdout, path, maxEntries));
   }
 
   /** A file's facts; those of a link itself, unless `follow` is true. */
@@ -202,7 +204,10 @@ export class GuestFiles {
     assertOwner(owner);
     using call = await FileCall.open(this.#guest, 'put', to, { parents }, signal);
     call.stdout.resume();
-    return await sent(call, (writer) => new Upload(writer, owner, onProgress).send(resolve(from)));
+    const end = () => call[Symbol.dispose]();
+    return await telling(onProgress, end, (tell) =>
+      sent(call, (writer) => new Upload(writer, owner, tell).send(resolve(from))),
+    );
   }
 
   /**
@@ -219,8 +224,11 @@ export class GuestFiles {
       });
     }
     using call = await FileCall.open(this.#guest, 'get', from, {}, signal);
-    const download = new Download(target, new RecordReader(call.stdout), { maxBytes, maxEntries }, onProgress);
-    const result = await taken(call, () => download.take());
+    const end = () => call[Symbol.dispose]();
+    const reader = new RecordReader(call.stdout);
+    const result = await telling(onProgress, end, (tell) =>
+      taken(call, () => new Download(target, reader, { maxBytes, maxEntries }, tell).take()),
+    );
     if (!result) {
       throw refused('the stream ended before its end');
     }

@@ -143,16 +143,18 @@ export class RecordReader {
     }
     this.#bytes -= count;
     const taken: Buffer[] = [];
+    let used = 0;
     for (let missing = count; missing > 0; ) {
-      const chunk = this.#chunks[0] as Buffer;
+      const chunk = this.#chunks[used] as Buffer;
       taken.push(chunk.subarray(0, missing));
       if (chunk.length <= missing) {
-        this.#chunks.shift();
+        used += 1;
       } else {
-        this.#chunks[0] = chunk.subarray(missing);
+        this.#chunks[used] = chunk.subarray(missing);
       }
       missing -= Math.min(missing, chunk.length);
     }
+    this.#chunks.splice(0, used); // not one by one: a guest can send a record in as many chunks as it has bytes
     return taken.length === 1 ? taken[0] : Buffer.concat(taken, count);
   }
 }

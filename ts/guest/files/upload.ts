@@ -65,25 +65,28 @@ export class Upload {
     if (this.#to.isOver) {
       return;
     }
-    const isTop = name.toString('latin1') === '.';
     if (stats.isDirectory()) {
-      await this.#begin(name, { ...this.#facts(found), type: 'directory' }, 0);
-      await this.#sendChildren(found);
+      const children = await this.#unlessGone(found, () => readdir(path, { encoding: 'buffer' }));
+      if (children) {
+        await this.#begin(name, { ...this.#facts(found), type: 'directory' }, 0);
+        await this.#sendChildren(found, children);
+      }
     } else if (stats.isSymbolicLink()) {
-      const target = (await readlink(path, { encoding: 'buffer' })).toString('base64');
-      await this.#begin(name, { ...this.#facts(found), type: 'symlink', target }, 0);
+      const target = await this.#unlessGone(found, () => readlink(path, { encoding: 'buffer' }));
+      if (target) {
+        await this.#begin(name, { ...this.#facts(found), type: 'symlink', target: target.toString('base64') }, 0);
+      }
     } else if (stats.isFile()) {
-      await this.#sendFile(found, isTop);
-    } else if (isTop) {
+      await this.#sendFile(found);
+    } else if (isTopName(name)) {
       throw Object.assign(new Error(`${path} is neither a file nor a directory`), { code: 'ENOTSUP' });
     } else {
       this.#skip(name, 'ENOTSUP');
     }
   }
 
-  async #sendChildren({ path, name }: Found): Promise<void> {
-    const isTop = name.toString('latin1') === '.';
-    const children = await readdir(path, { encoding: 'buffer' });
+  async #sendChildren({ path, name }: Found, children: readonly Buffer[]): Promise<void> {
+    const isTop = isTopName(name);
     for (let start = 0; start < children.length; start += READ_AHEAD) {
       const batch = children.slice(start, start + READ_AHEAD);
       const found = await Promise.all(
@@ -109,16 +112,13 @@ export class Upload {
     }
   }
 
-  async #sendFile(found: Found, isTop: boolean): Promise<void> {
+  async #sendFile(found: Found): Promise<void> {
     const { path, name, stats, content } = found;
-    if (stats.nlink > 1n) {
-      const key = `${stats.dev}:${stats.ino}`;
-      const first = this.#linked.get(key);
-      if (first) {
-        await this.#begin(name, { path: '', type: 'hardlink', target: first.toString('base64') }, 0);
-        return;
-      }
-      this.#linked.set(key, name);
+    const inode = `${stats.dev}:${stats.ino}`;
+    const first = this.#linked.get(inode);
+    if (first) {
+      await this.#begin(name, { path: '', type: 'hardlink', target: first.toString('base64') }, 0);
+      return;
     }
     const entry: WireEntry = { ...this.#facts(found), type: 'file', size: Number(stats.size) };
     if (content) {
@@ -127,17 +127,14 @@ export class Upload {
       await this.#to.write(RECORD.finish);
       return;
     }
-    let file: FileHandle;
-    try {
-      file = await open(path, isTop ? READ_ONLY & ~constants.O_NOFOLLOW : READ_ONLY);
-    } catch (error) {
-      if (isTop) {
-        throw error;
-      }
-      this.#skip(name, (error as NodeJS.ErrnoException).code ?? 'EIO');
+    const flags = isTopName(name) ? READ_ONLY & ~constants.O_NOFOLLOW : READ_ONLY;
+    await using file = await this.#unlessGone(found, () => open(path, flags));
+    if (!file) {
       return;
     }
-    await using _file = file;
+    if (stats.nlink > 1n) {
+      this.#linked.set(inode, name);
+    }
     await this.#begin(name, entry, Number(stats.size));
     await this.#sendContent(file, name, stats);
     await this.#to.write(RECORD.finish);
@@ -206,6 +203,19 @@ export class Upload {
     return { path: '', mode, ...this.#owner, mtimeNs: String(stats.mtimeNs) };
   }
 
+  /** Undefined for what has gone meanwhile, or cannot be read. What was asked for itself is not left out. */
+  async #unlessGone<T>({ name }: Found, read: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await read();
+    } catch (error) {
+      if (isTopName(name)) {
+        throw error;
+      }
+      this.#skip(name, (error as NodeJS.ErrnoException).code ?? 'EIO');
+      return undefined;
+    }
+  }
+
   #skip(name: Buffer, errno: string): void {
     this.#skipped.push({ path: name.toString(), errno });
   }
@@ -213,6 +223,10 @@ export class Upload {
   #tell(name: Buffer, size: number): void {
     this.#onProgress?.({ entries: this.#entries, bytes: this.#bytes, path: name.toString(), size });
   }
+}
+
+function isTopName(name: Buffer): boolean {
+  return name.toString('latin1') === '.';
 }
 
 /** A small file; undefined for one that has changed its size meanwhile, or does not say it. */

@@ -21,13 +21,9 @@ export class GuestSocket extends Duplex {
         channel.pause();
       }
     });
-    let reset: Error | undefined;
-    channel.once('exit', () => {
-      reset = Object.assign(new Error('the connection broke in the guest'), { code: 'ECONNRESET' });
-    });
     const ended = new Promise<void>((resolve) => {
       channel.once('end', resolve);
-    }).then(async () => this.#end(reset ?? (await loss())));
+    }).then(async () => this.#end(breachOf(channel) ?? (await loss())));
     channel.once('close', () => {
       this.#isClosed = true;
       void ended.then(() => this.#close());
@@ -79,6 +75,14 @@ export class GuestSocket extends Duplex {
       this.once('end', () => this.destroy());
     }
   }
+}
+
+/** The agent says by an exit that a connection broke. Its event may have been before there was a listener: in one packet with the channel. */
+function breachOf(channel: Channel): Error | undefined {
+  const { _exit } = channel as unknown as { _exit: { code?: number | null } };
+  return _exit.code === undefined
+    ? undefined
+    : Object.assign(new Error('the connection broke in the guest'), { code: 'ECONNRESET' });
 }
 
 function closed(): Error {

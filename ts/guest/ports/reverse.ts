@@ -7,8 +7,6 @@ import type { GuestAddress } from './address.js';
 import { DEFAULT_HOST_IP, type ForwardedPort, type ForwardPortOptions, guestSideOf } from './forward.js';
 import { cut, joinConnections } from './join.js';
 
-/** The agent has 256 of one forwarding open at a time, whose ends here may come late. One that does otherwise is refused more. */
-const MAX_CONNECTIONS = 512;
 const AGAIN_MS = 200;
 
 /**
@@ -19,7 +17,7 @@ export async function forwardToHost(options: ForwardPortOptions, guest: () => Pr
   const sockets = new Set<Socket>();
   const over = new AbortController();
   const take = (channel: Duplex) => {
-    if (sockets.size >= MAX_CONNECTIONS || over.signal.aborted) {
+    if (over.signal.aborted) {
       channel.destroy();
       return;
     }
