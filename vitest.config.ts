@@ -2,10 +2,8 @@ import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { SlowestFirst } from './test/support/slowest-first.js';
 
-/** Vitest's own number leaves a CPU idle, which is half of a small machine. */
+/** Vitest's own number leaves a CPU idle, which is half of a small machine; and each file of `integration` boots guests. */
 const maxWorkers = Math.max(2, Math.floor(availableParallelism() / 2));
-/** Each file of `integration` boots guests, and waits for them half of its time. */
-const guestWorkers = maxWorkers + 1;
 
 export default defineConfig({
   test: {
@@ -19,7 +17,7 @@ export default defineConfig({
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
           globalSetup: 'test/support/host-network.ts',
-          maxWorkers: guestWorkers,
+          maxWorkers,
           testTimeout: 240_000,
           hookTimeout: 240_000,
           // No test changes the network of the machine that it runs on.

@@ -40,13 +40,23 @@ export class Secrets {
 export async function filesWith(strings: readonly string[], directory: string): Promise<string[]> {
   // The strings by standard input: the command line is one of the places that they must not be in.
   const search = ['--recursive', '--files-with-matches', '--fixed-strings', '--text', '--devices=skip', '--file=-'];
-  const output = await run('grep', [...search, '--', directory], { input: strings.join('\n') }).catch((error) => {
-    if (isSmartVMError(error, 'TOOL_FAILED') && error.details.exitCode === 1) {
-      return ''; // it found none
+  for (;;) {
+    const output = await run('grep', [...search, '--', directory], { input: strings.join('\n') }).catch((error) => {
+      if (!isSmartVMError(error, 'TOOL_FAILED')) {
+        throw error;
+      }
+      if (error.details.exitCode === 1) {
+        return ''; // it found none
+      }
+      if (/No such file or directory/.test(error.message)) {
+        return undefined; // what was there has got its name meanwhile: it is looked at again
+      }
+      throw error;
+    });
+    if (output !== undefined) {
+      return output.toString().split('\n').filter(Boolean);
     }
-    throw error;
-  });
-  return output.toString().split('\n').filter(Boolean);
+  }
 }
 
 /** Looks at the command lines and environments of all processes of the host but this one, again and again until it is ended. */

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { HostPath } from '../config/host-paths.js';
 import type { PublishedPort } from '../config/publish.js';
 import { isSmartVMError, SmartVMError } from '../errors.js';
@@ -42,12 +43,11 @@ export interface VmmProcessOptions {
 export interface AttachOptions extends Pick<VmmProcessOptions, 'id' | 'socketPath' | 'runtimeDir'> {
   /** The uid that the VMM has to itself; undefined where it is not jailed. */
   jailUid: number | undefined;
-  /** Who its keeper is, where that is known. */
-  keeper?: ProcessIdentity | undefined;
+  keeper?: ProcessIdentity | undefined; // where it is known
 }
 
 const EXIT_NEWS_MS = 500;
-const LATE_NEWS_MS = 5_000; // of one that is known to be dead, on a host that has no time for its keeper
+const LATE_NEWS_MS = 5_000; // of one known to be dead, on a busy host; nobody stays for it who has let go of the VM
 
 /** A VMM under its keeper: its API, console, signals and exit. */
 export class VmmProcess {
@@ -252,9 +252,9 @@ export class VmmProcess {
   async explain(error: unknown): Promise<unknown> {
     if (isSmartVMError(error, 'API_UNREACHABLE', 'AGENT_UNREACHABLE')) {
       // A broken socket is often the first sign of an exit, a moment before its parent hears of it.
-      const news = (ms: number) => withDeadline(this.exited, ms, () => new Error('no news')).catch(() => undefined);
-      await news(EXIT_NEWS_MS);
-      await news((await isAlive(this.#keeper.vmm)) ? 0 : LATE_NEWS_MS);
+      await withDeadline(this.exited, EXIT_NEWS_MS, () => new Error('it lives')).catch(() => undefined);
+      const late = (await isAlive(this.#keeper.vmm)) ? 0 : LATE_NEWS_MS;
+      await Promise.race([this.exited, setTimeout(late, undefined, { ref: false })]);
       return this.#exitError ?? error;
     }
     return error;

@@ -120,7 +120,10 @@ func keep(o spawn.Options, vmm *vmm, api *api, term <-chan os.Signal) {
 		}
 	}
 	api.finish(exit)
-	isLeft := func() bool { return api.owner.hasLetGo.Load() && closes(api.owner.gone, ownerGrace) }
+	isLeft := func() bool {
+		api.owner.catchUp() // what it has said before the VMM's end counts, and what it says behind that it sees to itself
+		return api.owner.hasLetGo.Load() && closes(api.owner.gone, ownerGrace)
+	}
 	if err := clearUp(o.Dir, isOrphan, isLeft); err != nil {
 		fmt.Fprintln(os.Stderr, "smartvm-keeper:", err)
 	}
